@@ -305,6 +305,19 @@ describe("a socket of a script", function()
       return first, is_b, at, problem, #none, #writable]])
   end)
 
+  it("takes numbers beyond all integers, and limits beyond all timers", function()
+    assert.are.same({ "x", "abc", "4", "4", "4" }, run [[
+      local s = socket.tcp()
+      s:settimeout(1e300)
+      s:connect("localhost", $PORT)
+      s:send("say x\\n\n")
+      local line = s:receive()
+      s:send("say abc\nend\n")
+      local _, _, partial = s:receive(1e300)
+      return line, partial, s:send("\n\n\n\n", -1e300, 1e300), s:send("\n\n\n\n", 0 / 0, 1 / 0),
+        (s:send("\n\n\n\n", -1 / 0))]])
+  end)
+
   it("throws for arguments that cannot be meant", function()
     for source, problem in pairs {
       ['tw.socket.connect()'] = "host must be a name",

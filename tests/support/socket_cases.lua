@@ -51,6 +51,7 @@ local list = {
   { "bytes", [[s:send("say abcdef\n") return s:receive(1), s:receive(2), s:receive("3")]] },
   { "bytes before a timeout", [[s:send("say abc\n") s:settimeout(0.1) return s:receive(5)]] },
   { "bytes before the end", [[s:send("say abc\nend\n") return s:receive(5)]] },
+  { "more bytes than any memory has", [[s:send("say abc\nend\n") return s:receive(1e15)]] },
   { "bytes at the end", [[s:send("end\n") return s:receive(5)]] },
   { "bytes with a prefix", [[s:send("say abcdef\n") return s:receive(4, "12"), s:receive(2, "123"),
     s:receive(3, "123"), s:receive(3, "")]] },
@@ -146,6 +147,7 @@ local list = {
   { "connect by a port as text", [[local t = socket.tcp() return t:connect(host,
     tostring(port))]] },
   { "connect by name", [[local t = socket.tcp() return t:connect("localhost", port)]] },
+  { "connect to a port beyond all integers", [[return socket.connect(host, 1e300)]] },
   { "connect4", [[return socket.connect4("localhost", port):getpeername()]] },
   { "tcp4", [[return socket.tcp4():connect("localhost", port)]] },
   { "tcp6 to an address of version 4", [[return socket.tcp6():connect("127.0.0.1", port)]] },
@@ -158,7 +160,8 @@ local list = {
     end
     return list]] },
   { "connect to short addresses", [[return socket.connect("127.1", port) ~= nil,
-    socket.connect("0x7f000001", port) ~= nil, socket.connect("0.0.0.0", port) ~= nil]] },
+    socket.connect("0x7f000001", port) ~= nil, socket.connect("0.0.0.0", port) ~= nil,
+    socket.connect("0177.0.0.01", port) ~= nil]] },
   { "socket.connect without a port", [[return pcall(socket.connect, host)]] },
   { "connect without a host", [[return pcall(socket.tcp().connect, socket.tcp())]] },
   { "a local address", [[return socket.connect(host, port, "127.0.0.1", 0):getsockname() ==

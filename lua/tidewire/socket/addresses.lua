@@ -23,6 +23,9 @@ local WORDS <const> = {
   ETIMEDOUT = "timeout",
 }
 
+-- What a timer takes; longer limits are none.
+local MAX_SECONDS <const> = 1e9
+
 addresses.UNKNOWN = WORDS.EAI_NONAME
 
 --- LuaSocket's words for an error of a look-up.
@@ -43,7 +46,7 @@ function addresses.wait_for(what, seconds, begin)
   async.this_task(what)
   local problem, result, other = async.await(function(done)
     local timer
-    if seconds then
+    if seconds and seconds <= MAX_SECONDS then
       timer = async.start_once(seconds, function() done "ETIMEDOUT" end, function() end)
     end
     local request, message, name = begin(function(...)
@@ -71,7 +74,7 @@ local function literal(host, port)
   local numbers = { host:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
   if numbers[1] then
     for _, number in ipairs(numbers) do
-      if tonumber(number) > 255 then
+      if tonumber(number) > 255 or number:find("^0%d") then -- 010 is an octal number
         return nil
       end
     end

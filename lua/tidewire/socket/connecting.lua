@@ -155,8 +155,7 @@ function connecting.connect_to_host(self, host, port, start)
 end
 
 local function port_text(port)
-  return math.type(port) == "float" and port == math.floor(port) and ("%d"):format(port)
-    or tostring(port)
+  return tostring(math.type(port) == "float" and math.tointeger(port) or port)
 end
 
 --- Connects to a host, which waits for the look-up of its name too.

@@ -63,6 +63,12 @@ end
 
 -- ---- sending ----
 
+--- The integer of a number; the largest or smallest one for those beyond.
+local function integer(number)
+  number = number < 0 and math.ceil(number) or math.floor(number)
+  return math.tointeger(number) or number > 0 and math.maxinteger or math.mininteger
+end
+
 --- The range of send, within the string.
 local function range(size, first, last)
   local from, to = tonumber(first or 1), tonumber(last or -1)
@@ -71,7 +77,7 @@ local function range(size, first, last)
   elseif not to then
     bad_argument(3, "send", "number", last, 3)
   end
-  from, to = math.floor(from), math.floor(to)
+  from, to = integer(from), integer(to)
   from = from < 0 and size + from + 1 or from
   to = to < 0 and size + to + 1 or to
   return math.max(from, 1), math.min(to, size)
@@ -124,9 +130,9 @@ local function check_pattern(pattern)
   if pattern == nil then
     return "l"
   elseif tonumber(pattern) then
-    local count = math.floor(tonumber(pattern))
+    local count = tonumber(pattern)
     if count >= 0 then
-      return math.tointeger(count)
+      return integer(count)
     end
   elseif type(pattern) ~= "string" then
     error(("bad argument #1 to 'receive' (string expected, got %s)"):format(type(pattern)), 3)
