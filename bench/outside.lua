@@ -22,13 +22,13 @@ local ECHO_P99_GOAL_MS = 20
 
 ---Why the part cannot be measured, or nil; and the test kit's modules.
 local function missing()
-  if not pcall(require, "luv") then return "lua-luv is not installed" end
+  if not pcall(require, "luv") then return "lua-luv is not installed (scripts/install test)" end
   for name, paths in pairs {
     ["luasql.postgres"] = package.cpath, ssl = package.path,
     redis = package.path .. ";/usr/share/lua/5.3/?.lua",
   } do
     if not package.searchpath(name, paths) then
-      return ("the Lua library %s is not installed"):format(name)
+      return ("Lua's %s is not installed (scripts/install test)"):format(name)
     end
   end
   return require("support.postgres").missing() or require("support.redis").missing()
@@ -76,7 +76,7 @@ end
 return function(options)
   local problem = missing()
   if problem then
-    return report.note("outside: not measured, because %s (scripts/install test)", problem)
+    return report.note("outside: not measured, because %s", problem)
   end
   local redis <close> = require("support.redis").start()
   local database <close> = require("support.postgres").start()
