@@ -245,7 +245,6 @@ static void metrics(struct admin *admin, struct http *http) {
     add_turns(&text, &total);
     add_refusals(admin, &text);
     admin_pools_metrics(admin->process->pools, &text);
-    admin_pools_metrics(admin->process->pools, &text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());

@@ -180,6 +180,12 @@ describe("tw.pool with one thread", function()
     end
     assert.truthy(metrics:find('\ntidewire_pool_run_seconds_bucket{pool="db",le="0.001"} %d'))
     assert.truthy(metrics:find('\ntidewire_pool_run_seconds_count{pool="db"} %d'))
+    local seen = {}
+    for series in metrics:gmatch("[^\n]+") do
+      series = series:match("^# %u+ %S+") or series:match("^(.*) %S+$")
+      assert.is_nil(seen[series], series .. " stands twice")
+      seen[series] = true
+    end
   end)
 end)
 

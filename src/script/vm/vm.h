@@ -56,9 +56,9 @@ struct http_handler vm_http_handler(struct vm *vm);
 /* The functions by which routes answer. Before the first request. */
 void vm_set_http_responder(struct vm *vm, struct http_responder responder);
 
-/* For the watchdog, which may not use it any more after vm_free(). */
 /* A number that changes when Lua runs. */
 uint64_t vm_runs(const struct vm *vm);
+/* For the watchdog, which may not use it any more after vm_free(). */
 struct budget *vm_budget(struct vm *vm);
 
 /* Closes the timers, HTTP requests and luv handles that scripts have left open. Callbacks of luv's

@@ -43,7 +43,7 @@ bool vm_memory_exempt(struct vm *vm, bool exempt);
  * old code run between the slices. */
 void vm_memory_limit_load(struct vm *vm, bool on);
 
-/* Raises an error of memory, unless the running script may start a task, a timer a watch of a
+/* Raises an error of memory, unless the running script may start a task, a timer, a watch of a
  * room or a handle of luv, which stays when the hook ends: a part of the limit is left for hooks.
  */
 void vm_memory_check_lasting(lua_State *L);
