@@ -299,6 +299,15 @@ describe("tw.run", function()
     end
   end)
 
+  it("does not wait for one that writes without end, where a function takes the output", function()
+    local answer = ask({
+      what = "stream", program = script("yes 987654MARK & echo started", { timeout = 1000 }),
+      wait = true,
+    })
+    assert.same({ code = 0 }, answer.result, answer.problem)
+    none_is_left(app.pid, "987654MARK") -- its pipe is closed
+  end)
+
   it("loses no output while the worker is busy at the program's end", function()
     local bob = app:connect("/block")
     assert.equal("60000", (bob:ask("go", 60)))

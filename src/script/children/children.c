@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,6 +49,7 @@ struct output {
     struct watched pipe;
     char *bytes;
     size_t len, capacity;
+    size_t unread; /* the process is gone: what the pipe had then, and has still */
     bool is_reading, is_taken;
 };
 
@@ -200,10 +202,21 @@ static void fail(struct child *child, const char *problem) {
     terminate(child);
 }
 
-/* Does output wait to be taken, so that the pipe may hold more? */
+/* Notes what is in the pipes as the process ends: later bytes come from another one. */
+static void note_unread(struct child *child) {
+    for (int i = 0; i < CHILD_OUTPUTS; i++) {
+        struct output *output = &child->output[i];
+        int count;
+        if (output->pipe.is_open && ioctl(output->pipe.fd, FIONREAD, &count) == 0)
+            output->unread = (size_t)count;
+    }
+}
+
+/* Does output of the process wait in a pipe until the script has taken what came before? */
 static bool is_taken_late(const struct child *child) {
     for (int i = 0; i < CHILD_OUTPUTS; i++)
-        if (child->output[i].pipe.is_open && child->output[i].is_taken && child->output[i].len > 0)
+        if (child->output[i].pipe.is_open && child->output[i].is_taken &&
+            child->output[i].unread > 0)
             return true;
     return false;
 }
@@ -247,6 +260,7 @@ static void look(struct child *child) {
     if (child->is_ending || is_complete(child)) {
         finish(child);
     } else {
+        note_unread(child);
         uv_timer_start(&child->deadline, on_linger_over, LINGER_MS, 0);
     }
 }
@@ -334,6 +348,7 @@ static void read_output(struct child *child, struct output *output) {
             return;
         }
         output->len += (size_t)count;
+        output->unread -= (size_t)count < output->unread ? (size_t)count : output->unread;
         left -= (size_t)count;
         child->had_output = true;
         if (!may_have_more(child, output))
