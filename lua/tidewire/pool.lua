@@ -156,6 +156,10 @@ local Waiting = {
   end,
 }
 
+local function closed(self)
+  return nil, "closed", ("pool %s: it is closed"):format(self.name)
+end
+
 --- Waits for the results of a call. The first results are those of core.pool_result.
 local function take(waiting, self, name, status, ...)
   if status == "returned" then
@@ -169,6 +173,8 @@ local function take(waiting, self, name, status, ...)
   if status == "timeout" then
     return nil, "timeout", ("pool %s: %s has not returned within %g s"):format(self.name, name,
       self.timeout)
+  elseif status == "closed" then
+    return closed(self)
   elseif status == "unknown" then
     error(("pool:call: the module %s has no function %s%s"):format(self.name,
       option_types.quote(name), (...)), 3)
@@ -182,7 +188,7 @@ end
 
 local function refuse(self, name, problem)
   if problem == "closed" then
-    return nil, "closed", ("pool %s: it is closed"):format(self.name)
+    return closed(self)
   end
   return nil, problem, ("pool %s: no room for another call of %s: %d calls, or %d bytes of "
     .. "arguments, wait for a thread"):format(self.name, name, (self.of or self).queue,

@@ -151,12 +151,13 @@ local function load_module(name, path, library_path, cpath)
   package.preload.luv = function()
     error("luv has no loop in a thread of a pool: functions block here", 0)
   end
-  local script_file = require "tidewire.load.script_file"
-  local ok, result = xpcall(require, script_file.message_handler, name)
+  local ok, result = xpcall(require, function(err)
+    return require("tidewire.load.script_file").message_handler(err)
+  end, name)
   local list = table.concat(files, "\n")
   if not ok then
     local file = package.searchpath(name, path)
-    local problem = script_file.problem_of(result, file or name)
+    local problem = require("tidewire.load.script_file").problem_of(result, file or name)
     local place = problem.line and ("%s:%d: "):format(problem.file, problem.line)
       or file and problem.file .. ": " or ""
     local traceback = problem.traceback or ""

@@ -942,7 +942,7 @@ function core.pool_call(pool, task, timeout, max_bytes, name, ...) end
 
 --- The results of a call; nil: it is not done.
 ---@param call integer
----@return "returned"|"thrown"|"unknown"|"timeout"|nil status
+---@return "returned"|"thrown"|"unknown"|"timeout"|"closed"|nil status
 ---@return any ...  the results; message, traceback, kind, value; a hint
 function core.pool_result(call) end
 

@@ -27,7 +27,7 @@ function M.loops_in_coroutine()
 end
 function M.hoards()
   local t = {}
-  for i = 1, math.huge do t[i] = ("x"):rep(1000) .. i end
+  for i = 1, math.huge do t[i] = ("x"):rep(100000) .. i end
 end
 function M.exits() os.exit(3) end
 function M.library()

@@ -128,7 +128,8 @@ static int core_pool_call(lua_State *L) {
 }
 
 /* core.pool_result(call) -> nothing: it is not done | "returned", ... | "thrown", message,
- * traceback, kind, value|nil | "unknown", hint | "timeout" */
+ * traceback, kind, value|nil | "unknown", hint | "timeout" | "closed": it could not be
+ * made */
 static int core_pool_result(lua_State *L) {
     uint64_t number = check_number(L, 1);
     enum pool_status status;

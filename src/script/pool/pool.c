@@ -296,7 +296,8 @@ bool pool_add_load(struct pool *pool, struct pool_call *call) {
     return waits;
 }
 
-/* With pool->lock. */
+/* With pool->lock. Those that wait for the end of loading go on, and calls that came too early fail
+ * with it. */
 static void end_loading(struct pool *pool, enum pool_stage stage) {
     pool->stage = stage;
     while (!list_empty(&pool->loads)) {
@@ -305,11 +306,19 @@ static void end_loading(struct pool *pool, enum pool_stage stage) {
         call->state = CALL_DONE;
         pool_client_notify(call->client, call);
     }
+    while (stage == POOL_FAILED && !list_empty(&pool->queue)) {
+        struct pool_call *call = LIST_OWNER(pool->queue.next, struct pool_call, link);
+        leave_queue(pool, call);
+        call->state = CALL_DONE;
+        call->status = POOL_CLOSED;
+        pool_client_notify(call->client, call);
+    }
 }
 
 bool pool_wants_load(struct pool *pool) {
     uv_mutex_lock(&pool->lock);
-    bool wants = pool->stage == POOL_LOADING && !pool->is_closing;
+    bool wants = pool->stage == POOL_LOADING && !pool->must_stop &&
+                 !(pool->is_closing && list_empty(&pool->queue));
     uv_mutex_unlock(&pool->lock);
     return wants;
 }

@@ -100,6 +100,7 @@ static bool load_module(struct pool_thread *thread, struct buffer *why) {
         buffer_printf(why, "%s", text == NULL ? "the module cannot be loaded" : text);
     }
     lua_settop(L, BOTTOM);
+    vm_thread_collect(thread->vm, true); /* what loading has left behind */
     return why->len == 0;
 }
 
@@ -281,7 +282,7 @@ static enum pool_status make_call_anew(struct pool_thread *thread, struct pool_c
 
 /* After a call. */
 static void collect(struct pool_thread *thread) {
-    if (thread->vm == NULL || !vm_thread_collect(thread->vm))
+    if (thread->vm == NULL || !vm_thread_collect(thread->vm, false))
         return;
     close_state(thread);
     struct log_line line;

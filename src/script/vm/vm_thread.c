@@ -127,9 +127,9 @@ enum vm_thread_result vm_thread_call(struct vm *vm, int arguments, int handler, 
     return VM_THREAD_NO_MEMORY;
 }
 
-bool vm_thread_collect(struct vm *vm) {
+bool vm_thread_collect(struct vm *vm, bool always) {
     struct lua_memory *blocks = &vm->memory.blocks;
-    if (!blocks->refused && blocks->taken < vm->thread->collect_at)
+    if (!always && !blocks->refused && blocks->taken < vm->thread->collect_at)
         return false;
     blocks->refused = false;
     lua_gc(vm->L, LUA_GCCOLLECT);
