@@ -872,6 +872,12 @@ function core.cosocket_take(key) end
 ---@return string? problem
 function core.cosocket_shutdown(cosocket, sides) end
 
+--- How many were not used for so long, wait for nothing and were not counted by an earlier call.
+---@param seconds number
+---@return integer idle
+---@return integer open  all that are open, without those that are kept
+function core.cosocket_idle(seconds) end
+
 ---@param cosocket integer
 ---@return integer received  bytes
 ---@return integer sent

@@ -242,6 +242,27 @@ static void test_kept_ones(void **state) {
     close(peers[3]);
 }
 
+static void test_idle_ones(void **state) {
+    int peers[3];
+    uint64_t numbers[3];
+    uint32_t open = 0;
+    size_t sent = 0;
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        numbers[i] = connected(&peers[i]);
+    assert_int_equal(f.idle(f.user, 60000, &open), 0);
+    assert_int_equal(open, 3);
+    wait_for(numbers[0], COSOCKET_IN, UINT64_MAX, 1);
+    assert_int_equal(f.idle(f.user, 0, &open), 2);
+    assert_int_equal(f.idle(f.user, 0, &open), 0); /* they were counted */
+    f.send(f.user, numbers[1], slice_of("x"), &sent);
+    f.close(f.user, numbers[2]);
+    assert_int_equal(f.idle(f.user, 0, &open), 1);
+    assert_int_equal(open, 2);
+    for (int i = 0; i < 3; i++)
+        close(peers[i]);
+}
+
 static void test_the_limit(void **state) {
     int peers[2];
     uint64_t numbers[2], third = f.make(f.user);
@@ -282,6 +303,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_waits_have_deadlines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_refused_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kept_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_idle_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_of_the_server, set_up, tear_down),
     };

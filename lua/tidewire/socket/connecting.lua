@@ -2,6 +2,7 @@
 
 local addresses = require "tidewire.socket.addresses"
 local async = require "tidewire.async"
+local collecting = require "tidewire.socket.collecting"
 local core = require "tidewire.core"
 local pools = require "tidewire.socket.pools"
 local waiting = require "tidewire.socket.waiting"
@@ -30,6 +31,7 @@ local by_descriptor = setmetatable({}, { __mode = "v" })
 --- Notes that the stream has a descriptor of its own.
 ---@param self tidewire.socket.Stream
 function connecting.note(self)
+  collecting.watch()
   by_descriptor[core.cosocket_descriptor(self.number)] = self
 end
 
@@ -39,23 +41,6 @@ end
 function connecting.of_descriptor(descriptor)
   local self = by_descriptor[descriptor]
   return self and core.cosocket_descriptor(self.number) == descriptor and self or nil
-end
-
--- The collector may take this part of the time.
-local COLLECT_PART <const> = 10
-local collect_again_at = 0
-
---- There are too many sockets: lets the collector close those that nothing refers to. Returns
---- false if it has just done so, or the caller cannot wait.
-local function collect()
-  local now = core.monotonic()
-  if now < collect_again_at or not core.task() or not coroutine.isyieldable() then
-    return false
-  end
-  collectgarbage()
-  collect_again_at = now + (core.monotonic() - now) * COLLECT_PART
-  async.sleep(0) -- finalizers run at the end of the turn
-  return true
 end
 
 --- Gives the stream a descriptor, unless it has one of this family.
@@ -70,7 +55,7 @@ function connecting.open(self, family)
     waiting.attach(self, core.cosocket_make())
   end
   local ok, problem = core.cosocket_open(self.number, family)
-  if not ok and problem:find("^limits%.") and collect() then
+  if not ok and problem:find("^limits%.") and collecting.make_room() then
     ok, problem = core.cosocket_open(self.number, family)
   end
   if not ok then

@@ -237,6 +237,7 @@ int cosocket_open(struct cosocket *socket, enum cosocket_family family) {
     }
     socket->fd = fd;
     socket->ended = false;
+    cosocket_used(socket);
     stats_add(&socket->shared->stats->cosockets, 1);
     return COSOCKET_DONE;
 }
@@ -322,6 +323,14 @@ void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *
     socket->received = counts->received;
     socket->sent = counts->sent;
     socket->made_ms = clock_monotonic_ms() - (uint64_t)(counts->age * 1000);
+}
+
+bool cosocket_is_idle(struct cosocket *socket, uint64_t ms) {
+    if (socket->fd < 0 || socket->was_idle || waits(socket, COSOCKET_IN) ||
+        waits(socket, COSOCKET_OUT) || uv_now(socket->shared->loop) < socket->used_ms + ms)
+        return false;
+    socket->was_idle = true;
+    return true;
 }
 
 int cosocket_check_idle(struct cosocket *socket) {

@@ -67,6 +67,7 @@ static int read_once(struct cosocket *socket, struct slice *out) {
         socket->ended = true;
         return COSOCKET_CLOSED;
     }
+    cosocket_used(socket);
     *out = (struct slice){shared->bytes, (size_t)n};
     return COSOCKET_DONE;
 }
@@ -157,6 +158,7 @@ static int send_encrypted(struct cosocket *socket, struct slice bytes, size_t *s
 }
 
 int cosocket_send(struct cosocket *socket, struct slice bytes, size_t *sent) {
+    cosocket_used(socket);
     if (socket->fd < 0)
         return COSOCKET_CLOSED;
     if (socket->tls != NULL)

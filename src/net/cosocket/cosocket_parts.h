@@ -37,9 +37,16 @@ struct cosocket {
     struct cosocket_waiter waiters[COSOCKET_SIDES];
     struct deadline deadline; /* no later than the first waiter's */
     uint64_t received, sent;
-    uint32_t times; /* how often it was taken from the pool */
+    uint64_t used_ms; /* when bytes last passed, or it was opened; loop time */
+    bool was_idle;    /* cosocket_is_idle() has said so since */
+    uint32_t times;   /* how often it was taken from the pool */
     uint64_t made_ms;
 };
+
+static inline void cosocket_used(struct cosocket *socket) {
+    socket->used_ms = uv_now(socket->shared->loop);
+    socket->was_idle = false;
+}
 
 /* ---- cosocket.c ---- */
 

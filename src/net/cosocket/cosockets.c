@@ -137,6 +137,17 @@ static int shut_down(void *user, uint64_t number, unsigned sides) {
     return socket == NULL ? COSOCKET_CLOSED : cosocket_shutdown(socket, sides);
 }
 
+static uint32_t idle(void *user, uint64_t ms, uint32_t *open) {
+    const struct cosockets *cosockets = user;
+    uint32_t at = 0, count = 0;
+    *open = 0;
+    for (struct cosocket *socket; (socket = slots_next(&cosockets->numbers, &at)) != NULL;) {
+        *open += cosocket_descriptor(socket) >= 0;
+        count += cosocket_is_idle(socket, ms);
+    }
+    return count;
+}
+
 static void counts(void *user, uint64_t number, struct cosocket_counts *out) {
     const struct cosocket *socket = find(user, number);
     *out = socket == NULL ? (struct cosocket_counts){0} : cosocket_counts(socket);
@@ -208,6 +219,7 @@ struct cosocket_functions cosockets_functions(struct cosockets *cosockets) {
         .facts = facts,
         .free_facts = tls_facts_free,
         .shutdown = shut_down,
+        .idle = idle,
         .counts = counts,
         .set_counts = set_counts,
         .keep = keep,

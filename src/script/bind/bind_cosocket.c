@@ -245,6 +245,18 @@ static int core_cosocket_shutdown(lua_State *L) {
     return bind_cosocket_push_result(L, functions->shutdown(functions->user, number, bits[which]));
 }
 
+/* core.cosocket_idle(seconds) -> idle, open: how many were not used for so long, wait for nothing
+ * and were not counted by an earlier call; how many are open, without those that are kept. */
+static int core_cosocket_idle(lua_State *L) {
+    const struct cosocket_functions *functions = bind_cosockets(L);
+    uint32_t open = 0;
+    uint64_t ms = (uint64_t)(luaL_checknumber(L, 1) * 1000);
+    uint32_t idle = functions->idle(functions->user, ms, &open);
+    lua_pushinteger(L, idle);
+    lua_pushinteger(L, open);
+    return 2;
+}
+
 /* core.cosocket_counts(cosocket) -> bytes received, bytes sent, age in seconds */
 static int core_cosocket_counts(lua_State *L) {
     const struct cosocket_functions *functions = bind_cosockets(L);
@@ -281,6 +293,7 @@ const luaL_Reg bind_cosocket_functions[] = {
     {"cosocket_end_wait", core_cosocket_end_wait},
     {"cosocket_is_ready", core_cosocket_is_ready},
     {"cosocket_shutdown", core_cosocket_shutdown},
+    {"cosocket_idle", core_cosocket_idle},
     {"cosocket_counts", core_cosocket_counts},
     {"cosocket_set_counts", core_cosocket_set_counts},
     {NULL, NULL},
