@@ -31,7 +31,7 @@ describe("the stand-in of a new app's specs", function()
 
   it("has all of tw", function()
     compare(tw, other, "tw.")
-    for _, name in ipairs { "log", "json", "http", "jwt" } do
+    for _, name in ipairs { "log", "json", "http", "jwt", "socket" } do
       compare(tw[name], other[name], "tw." .. name .. ".")
     end
   end)

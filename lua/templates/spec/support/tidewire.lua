@@ -145,6 +145,16 @@ function tw.connect(url, options)
   return nil, "there is no network in specs: replace tw.connect"
 end
 
+--- Returns nil and a message. Replace the functions in a spec that needs them.
+tw.socket = { dns = {} }
+for _, name in ipairs { "connect", "tcp", "select", "sleep", "gettime", "sink", "source", "protect",
+  "newtry", "try" } do
+  tw.socket[name] = function(...)
+    note("socket." .. name, ...)
+    return nil, ("there is no network in specs: replace tw.socket.%s"):format(name)
+  end
+end
+
 --- Calls the functions of the module itself: nothing blocks long in a spec.
 function tw.pool(module)
   local functions = require(module)
