@@ -243,6 +243,7 @@ void observe_vm(const struct vm *vm, struct observation *observation) {
         observation->hook = "luv callback";
     if (running != NULL && atomic_load(&has_lines)) {
         observation->is_in_c = read_calls(running, &observation->at);
+        observation->is_in_lua = !observation->is_in_c;
         /* a C function may be the body of a coroutine: the line of the hook then */
         if (observation->at.file[0] == '\0' && observation->is_in_c && has_task)
             read_calls(task.co, &observation->at);

@@ -23,6 +23,7 @@ struct script_line {
 struct observation {
     uint64_t run;          /* the number of the run (budget.h); 0: no Lua runs */
     bool is_in_c;          /* it is in a C function that a script has called: `at` is exact */
+    bool is_in_lua;        /* it is in a function of Lua's; neither: the calls are not known */
     const char *hook;      /* as in other lines of the log; NULL: it is not known */
     conn_id conn;          /* it runs a hook or a timer of this connection; 0: of none */
     char endpoint[128];    /* the path of its endpoint; empty: there is none */

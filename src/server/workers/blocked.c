@@ -62,7 +62,7 @@ static void look(struct blocked *blocked) {
     bool is_last = blocked->looks == MOST_LOOKS;
     blocked->is_found = seen.is_in_c && (stood_still || (is_last && is_same_call(&seen, kept)));
     *kept = seen;
-    if (!seen.is_in_c || !stood_still) {
+    if (seen.is_in_lua || !stood_still) {
         budget_want_line(blocked->budget, seen.run);
         pthread_kill(blocked->thread, SIGURG);
     }
