@@ -239,10 +239,12 @@ describe("a socket of a script", function()
     connection.handle:write("late\n")
     assert.are.equal("late", app:wait_event("got")[2])
     app:wait_event("closed")
-    local bob = app:connect("/run")
-    run("collectgarbage() collectgarbage()", bob)
-    loop.wait_until(function() return connection.ended end)
-    assert.is_truthy(connection.ended)
+    assert.is_truthy(loop.wait_until(function()
+      local bob = app:connect("/run") -- on any worker
+      run("collectgarbage() collectgarbage()", bob)
+      bob:close()
+      return connection.ended
+    end))
   end)
 
   it("goes on over a reload, and new code has sockets too", function()
