@@ -331,7 +331,6 @@ describe("a socket of a script", function()
       ['tw.socket.connect("h", 1, { tls = { key = "x" } })'] = "certificate and key belong",
       ['tw.socket:connect("h", 1)'] = "call it with a dot",
       ['socket.bind("*", 1)'] = "socket.bind does not exist here",
-      ['socket.udp()'] = "socket.udp does not exist here",
       ['socket.tcp():listen()'] = "socket:listen does not exist here",
     } do
       local list = run("return pcall(function() return " .. source .. " end)")

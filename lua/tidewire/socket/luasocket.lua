@@ -3,6 +3,7 @@
 -- Its functions take and return what LuaSocket's do. The blocking original is
 -- `require "socket.core"`.
 
+local Datagram = require "tidewire.socket.datagram"
 local Stream = require "tidewire.socket.stream"
 local async = require "tidewire.async"
 local connecting = require "tidewire.socket.connecting"
@@ -96,15 +97,19 @@ function socket.connect6(host, port, own_host, own_port)
   return socket.connect(host, port, own_host, own_port, "inet6")
 end
 
-for name, instead in pairs {
-  bind = 'listen is an option of the app; socket.bind of require "socket.core" blocks its worker',
-  udp = 'require "luv" has UDP; socket.udp of require "socket.core" blocks its worker',
-  udp4 = 'require "luv" has UDP; socket.udp4 of require "socket.core" blocks its worker',
-  udp6 = 'require "luv" has UDP; socket.udp6 of require "socket.core" blocks its worker',
-} do
+for _, name in ipairs { "udp", "udp4", "udp6" } do
+  --- A socket for UDP, for either family of addresses, or for one.
+  ---@return tidewire.socket.Datagram|nil
+  ---@return string|nil problem
   socket[name] = function()
-    error(("socket.%s does not exist here: %s"):format(name, instead), 2)
+    return Datagram.new(name)
   end
+end
+
+--- Servers do not exist here.
+function socket.bind()
+  error("socket.bind does not exist here: listen is an option of the app; socket.bind of "
+    .. 'require "socket.core" blocks its worker', 2)
 end
 
 -- ---- time ----

@@ -70,13 +70,7 @@ local function integer(number)
 end
 
 --- The range of send, within the string.
-local function range(size, first, last)
-  local from, to = tonumber(first or 1), tonumber(last or -1)
-  if not from then
-    bad_argument(2, "send", "number", first, 2)
-  elseif not to then
-    bad_argument(3, "send", "number", last, 3)
-  end
+local function range(size, from, to)
   from, to = integer(from), integer(to)
   from = from < 0 and size + from + 1 or from
   to = to < 0 and size + to + 1 or to
@@ -99,7 +93,13 @@ function methods:send(data, first, last)
     data = tostring(data)
   end
   if first or last then
-    first, last = range(#data, first, last)
+    local from, to = tonumber(first or 1), tonumber(last or -1)
+    if not from then
+      bad_argument(2, "send", "number", first, 2)
+    elseif not to then
+      bad_argument(3, "send", "number", last, 3)
+    end
+    first, last = range(#data, from, to)
   else
     first, last = 1, #data
   end
@@ -232,27 +232,7 @@ end
 
 -- ---- the rest ----
 
---- Limits the time of each call, in seconds: nil and negative numbers set no limit, 0 lets no call
---- wait.
----@param seconds number|nil
----@param mode "b"|"t"|nil  each wait ("b", the default), or the whole call
----@return 1
-function methods:settimeout(seconds, mode)
-  local number = tonumber(seconds)
-  if seconds ~= nil and not number then
-    bad_argument(1, "settimeout", "number", seconds, 1)
-  end
-  seconds = number and number >= 0 and number or nil
-  mode = mode and tostring(mode):sub(1, 1) or "b"
-  if mode == "b" then
-    self.block = seconds
-  elseif mode == "t" or mode == "r" then
-    self.total = seconds
-  else
-    error("bad argument #2 to 'settimeout' (invalid timeout mode)", 2)
-  end
-  return 1
-end
+methods.settimeout, methods.gettimeout = waiting.settimeout, waiting.gettimeout
 
 --- Throws C's error about an option, at the line of the caller's caller.
 local function throw(method, problem)
@@ -331,13 +311,6 @@ function methods:setstats(received, sent, age)
   core.cosocket_set_counts(self.number, received or was_received, sent or was_sent,
     age or was_age)
   return 1
-end
-
---- The limits of settimeout; -1: none.
----@return number block
----@return number total
-function methods:gettimeout()
-  return self.block or -1, self.total or -1
 end
 
 --- "inet6", or "inet4": of its addresses, or of those that it may get.

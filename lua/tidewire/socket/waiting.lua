@@ -25,6 +25,37 @@ function waiting.attach(stream, number)
   stream.number, stream["in"], stream.out = number, nil, nil
 end
 
+--- Limits the time of each call, in seconds: nil and negative numbers set no limit, 0 lets no call
+--- wait.
+---@param self tidewire.socket.Limits
+---@param seconds number|nil
+---@param mode "b"|"t"|nil  each wait ("b", the default), or the whole call
+---@return 1
+function waiting.settimeout(self, seconds, mode)
+  local number = tonumber(seconds)
+  if seconds ~= nil and not number then
+    error(("bad argument #1 to 'settimeout' (number expected, got %s)"):format(type(seconds)), 2)
+  end
+  seconds = number and number >= 0 and number or nil
+  mode = mode and tostring(mode):sub(1, 1) or "b"
+  if mode == "b" then
+    self.block = seconds
+  elseif mode == "t" or mode == "r" then
+    self.total = seconds
+  else
+    error("bad argument #2 to 'settimeout' (invalid timeout mode)", 2)
+  end
+  return 1
+end
+
+--- The limits of settimeout; -1: none.
+---@param self tidewire.socket.Limits
+---@return number block
+---@return number total
+function waiting.gettimeout(self)
+  return self.block or -1, self.total or -1
+end
+
 --- The time at which a call begins, if its socket has a limit.
 ---@param socket tidewire.socket.Limits
 ---@return number|nil
