@@ -2,14 +2,15 @@
 --
 -- The collector runs as memory is used, and a few sockets use little: in an idle worker it would
 -- not run for hours. So it runs when the limit on sockets is reached, and when sockets were not
--- used for a while, once for each such socket. It may take a small part of the time.
+-- used for a while, once for each such socket. It may take a small part of the time. C closes those
+-- whose peer has ended meanwhile, without the collector.
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
 
 local collecting = {}
 
-local IDLE_SECONDS <const> = 30
+local IDLE_SECONDS <const>, LOOK_SECONDS <const> = 30, 10
 local PART <const> = 20 -- of the time
 local again_at = 0
 local is_watching = false
@@ -44,7 +45,7 @@ end
 function collecting.watch()
   if not is_watching then
     is_watching = true
-    async.start_once(IDLE_SECONDS, look, nothing)
+    async.start_once(LOOK_SECONDS, look, nothing)
   end
 end
 

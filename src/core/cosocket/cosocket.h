@@ -98,7 +98,8 @@ struct cosocket_functions {
     /* Ends a direction, or both: bits 1 << enum cosocket_side. */
     int (*shutdown)(void *user, uint64_t number, unsigned sides);
     /* How many, of *open that are open and not kept, were not used for so long, on which no task
-     * waits, and that no earlier call has counted since they were used. */
+     * waits, and that no earlier call has counted since they were used. Closes those whose peer has
+     * ended some time ago, without bytes that were not received. */
     uint32_t (*idle)(void *user, uint64_t ms, uint32_t *open);
     void (*counts)(void *user, uint64_t number, struct cosocket_counts *out);
     void (*set_counts)(void *user, uint64_t number, const struct cosocket_counts *counts);

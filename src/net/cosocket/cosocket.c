@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "net/cosocket/cosocket_parts.h"
+#include "net/socket/would_block.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,6 +20,9 @@
 
 /* While the server stops, a wait lasts no longer: its socket is closed then. */
 enum { DRAIN_WAIT_MS = 2000 };
+
+/* A socket whose peer has ended is closed when it was not used for so long. */
+enum { ENDED_MS = 10 * 1000 };
 
 /* ---- waiting ---- */
 
@@ -325,9 +329,22 @@ void cosocket_set_counts(struct cosocket *socket, const struct cosocket_counts *
     socket->made_ms = clock_monotonic_ms() - (uint64_t)(counts->age * 1000);
 }
 
+/* Has the peer ended, behind all that was received? */
+static bool has_ended(const struct cosocket *socket) {
+    char byte;
+    if (socket->in.len > 0)
+        return false;
+    ssize_t n = recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && !would_block(errno) && errno != EINTR);
+}
+
 bool cosocket_is_idle(struct cosocket *socket, uint64_t ms) {
-    if (socket->fd < 0 || socket->was_idle || waits(socket, COSOCKET_IN) ||
-        waits(socket, COSOCKET_OUT) || uv_now(socket->shared->loop) < socket->used_ms + ms)
+    uint64_t now = uv_now(socket->shared->loop);
+    if (socket->fd < 0 || waits(socket, COSOCKET_IN) || waits(socket, COSOCKET_OUT))
+        return false;
+    if (now >= socket->used_ms + ENDED_MS && !socket->connecting && has_ended(socket))
+        cosocket_close(socket);
+    if (socket->fd < 0 || socket->was_idle || now < socket->used_ms + ms)
         return false;
     socket->was_idle = true;
     return true;

@@ -30,7 +30,8 @@ struct cosocket_shared {
     char why[300]; /* the last failure of TLS */
 };
 
-/* Is it open and was not used for so long, and does no task wait? Once after each use. */
+/* Is it open and was not used for so long, and does no task wait? Once after each use. Closes one
+ * whose peer has ended long ago. */
 bool cosocket_is_idle(struct cosocket *socket, uint64_t ms);
 /* DONE: it is connected and idle: the peer has sent nothing, and no task waits. CLOSED, BUSY. */
 int cosocket_check_idle(struct cosocket *socket);
