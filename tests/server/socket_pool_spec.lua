@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local loop = require "support.loop"
 local peer = require "support.peer"
+local process = require "support.process"
 local reloads = require "support.reloads"
 local server = require "support.server"
 
@@ -136,6 +137,22 @@ describe("a kept connection", function()
       loop.ask_until(function() return run("return tw.stats().cosockets_kept")[1] end, "0")
       assert.are.same({ "0", "0" }, run("return tw.stats().cosockets_kept, tw.stats().cosockets"))
     end
+  end)
+
+  it("is not used again when the other side has closed it in the same turn", function()
+    ada:send_text(cjson.encode((([[
+      local options = { pool = "p" }
+      tw.socket.connect("127.0.0.1", $PORT, options):setkeepalive()
+      local now = os.clock()
+      repeat until os.clock() - now >= 0.02
+      require "socket.core".tcp():connect("127.0.0.1", $PORT)
+      repeat until io.open("closed")
+      return tw.socket.connect("127.0.0.1", $PORT, options):getreusedtimes()]])
+      :gsub("%$PORT", other.port))))
+    loop.wait_until(function() return #other.connections == 2 end)
+    other.connections[1]:close()
+    process.write_file(app.directory .. "/closed", "")
+    assert.are.same({ "0" }, cjson.decode((ada:receive())))
   end)
 
   it("is closed after its time", function()

@@ -8,6 +8,7 @@ local peer = require "support.peer"
 local process = require "support.process"
 local reloads = require "support.reloads"
 local server = require "support.server"
+local uv = require "luv"
 
 -- "/run" runs a message as Lua, which may wait, and sends what it returned as a list of texts.
 local APP = [[
@@ -160,6 +161,15 @@ describe("a socket of a script", function()
       return tostring(passed ~= nil), (s:receive())]])
   end)
 
+  it("drops what was not received when it is closed", function()
+    assert.are.same({ "1", "true", "false", "nil", "closed", "" }, run [[
+      local s = socket.connect("127.0.0.1", $PORT)
+      s:send("say 123\\n\n")
+      local one, before = s:receive(1), s:dirty()
+      s:close()
+      return one, before, s:dirty(), s:receive(1)]])
+  end)
+
   it("sends more than the system takes, and says where it stopped", function()
     local list = run [[
       local s = socket.connect("127.0.0.1", $PORT)
@@ -293,6 +303,28 @@ describe("a socket of a script", function()
       run((source:gsub("%$PATH", path))))
     at_path:stop()
     process.remove_directory(folder)
+  end)
+
+  it("counts a path whose queue is full as one failure", function()
+    local folder = process.make_directory()
+    local full = uv.new_pipe(false)
+    full:bind(folder .. "/full")
+    full:listen(1, function() end)
+    local list = run(([[
+      local list, problem, _ = {}
+      repeat
+        local s = socket.tcp()
+        s:settimeout(0.2)
+        _, problem = s:connect("unix:%s/full")
+        list[#list + 1] = s
+      until problem
+      local stats = tw.stats()
+      list[#list]:close()
+      return problem, stats.cosockets_failed, tw.stats().cosockets_failed]]):format(folder))
+    full:close()
+    uv.run("nowait")
+    process.remove_directory(folder)
+    assert.are.same({ "timeout", "0", "1" }, list)
   end)
 
   it("selects those that are ready", function()

@@ -4,6 +4,7 @@
 local cjson = require "cjson"
 local certificates = require "support.certificates"
 local loop = require "support.loop"
+local peer = require "support.peer"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
@@ -12,6 +13,7 @@ local uv = require "luv"
 local APP = [[
 local tw = require "tidewire"
 local socket, ssl = require "socket", require "ssl"
+local kept = {}
 
 local function texts(...)
   local list = tw.array()
@@ -23,9 +25,8 @@ return {
   endpoints = { ["/"] = {
     codec = "json",
     handle_message = function(conn, source)
-      local f = assert(load(source, "=run", "t", setmetatable({ tw = tw, socket = socket, ssl
-        = ssl },
-        { __index = _G })))
+      local f = assert(load(source, "=run", "t", setmetatable({ tw = tw, socket = socket,
+        ssl = ssl, kept = kept }, { __index = _G })))
       conn:send(texts(select(2, xpcall(f, function(err) return tostring(err) end))))
     end,
   } },
@@ -44,14 +45,9 @@ describe("TLS of a socket", function()
     return port
   end
 
-  --- A server with a certificate, and its port.
-  local function serve(certificate, key, ...)
-    local port = free_port()
-    local child = process.start("openssl", {
-      args = { "s_server", "-quiet", "-rev", "-accept", "127.0.0.1:" .. port, "-cert", certificate,
-        "-key", key, ... },
-      stdout = folder .. "/s_server", stderr = folder .. "/s_server",
-    })
+  --- Starts a program that has a server on the port, and waits until it listens.
+  local function start(program, port, args, output)
+    local child = process.start(program, { args = args, stdout = output, stderr = output })
     children[#children + 1] = child
     local accepts = loop.wait_until(function()
       local source = stream.connect({ host = "127.0.0.1", port = port })
@@ -59,7 +55,23 @@ describe("TLS of a socket", function()
       return source
     end)
     assert(accepts, "openssl s_server does not listen")
+    return child
+  end
+
+  --- A server with a certificate, and its port.
+  local function serve(certificate, key, ...)
+    local port = free_port()
+    start("openssl", port, { "s_server", "-quiet", "-rev", "-accept", "127.0.0.1:" .. port, "-cert",
+      certificate, "-key", key, ... }, folder .. "/s_server")
     return port
+  end
+
+  --- A server that writes what it gets to the file, as a process, and its port.
+  local function collect(certificate, key, file)
+    local port = free_port()
+    local command = ("mkfifo %s.in && exec openssl s_server -quiet -accept 127.0.0.1:%d -cert %s "
+      .. "-key %s 0<>%s.in 2>%s.errors"):format(file, port, certificate, key, file, file)
+    return start("sh", port, { "-c", command }, file), port
   end
 
   local function run(source, values)
@@ -208,6 +220,44 @@ describe("TLS of a socket", function()
       return ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client", protocol =
         "sslv3" })]],
       values)[2])
+  end)
+
+  it("passes nothing before the handshake has ended", function()
+    local other <close> = peer.start()
+    local values = { PORT = tostring(other.port) }
+    assert.are.same({ "nil", "closed", "nil", "closed", "wantread", "closed" }, run([[
+      local s <close> = ssl.wrap(socket.connect("127.0.0.1", $PORT), { mode = "client" })
+      local sent, problem = s:send("say plain\\n\n")
+      local got, other = s:receive()
+      s:settimeout(0)
+      return sent, problem, got, other, select(2, s:dohandshake()), (select(2, s:send("x")))]],
+      values))
+    assert.are.same({ "nil", "TLS: the handshake has not ended", "0" }, run([[
+      local s <close> = socket.connect("127.0.0.1", $PORT)
+      tw.spawn(function() s:sslhandshake() end)
+      tw.sleep(0)
+      return s:send("x")]], values))
+  end)
+
+  it("sends what it has taken, though the script sends no more", function()
+    local certificate, key = certificates.make(folder, "slow")
+    local file = folder .. "/taken"
+    local child, port = collect(certificate, key, file)
+    run([[
+      kept.slow = assert(tw.socket.connect("127.0.0.1", $PORT, { tls = { verify = false } }))
+      kept.slow:settimeout(0)]], { PORT = tostring(port) })
+    child:signal("sigstop")
+    local total = run([[
+      local piece, total = ("x"):rep(100000), 0
+      repeat
+        local last, _, partial = kept.slow:send(piece)
+        total = total + (last or partial)
+      until not last
+      return total]], {})[1]
+    child:signal("sigcont")
+    loop.ask_until(function() return tostring(#process.read_file(file)) end, total)
+    assert.are.equal(total, tostring(#process.read_file(file)))
+    run("kept.slow:close()", {})
   end)
 
   it("carries much in both directions", function()

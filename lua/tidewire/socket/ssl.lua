@@ -170,14 +170,21 @@ function methods:dohandshake()
   return ok or false, problem == "timeout" and "wantread" or problem
 end
 
---- As the socket's receive, with LuaSec's word for a limit that is over.
+--- As the socket's receive, with LuaSec's word for a limit that is over. Without TLS the socket
+--- counts as closed, so that nothing passes in plain text by mistake.
 function methods:receive(...)
+  if not self.has_tls then
+    return nil, "closed", ""
+  end
   local data, problem, partial = Stream.__index.receive(self, ...)
   return data, problem == "timeout" and "wantread" or problem, partial
 end
 
---- As the socket's send, with LuaSec's word for a limit that is over.
+--- As the socket's send, with LuaSec's word for a limit that is over. See receive.
 function methods:send(...)
+  if not self.has_tls then
+    return nil, "closed", 0
+  end
   local last, problem, partial = Stream.__index.send(self, ...)
   return last, problem == "timeout" and "wantwrite" or problem, partial
 end

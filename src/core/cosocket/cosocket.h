@@ -70,7 +70,8 @@ struct cosocket_functions {
     /* Begins to connect. AGAIN: call `connected` when COSOCKET_OUT is ready. */
     int (*connect)(void *user, uint64_t number, const struct cosocket_address *address);
     int (*connected)(void *user, uint64_t number);
-    /* Writes what the socket takes at once, and adds the number of bytes to *sent. */
+    /* Writes what the socket takes at once, and adds the number of bytes to *sent. AGAIN, with
+     * all of them sent: TLS has a part of them still. */
     int (*send)(void *user, uint64_t number, struct slice bytes, size_t *sent);
     /* The bytes that were received and not dropped; borrowed until the next call. */
     struct slice (*peek)(void *user, uint64_t number);

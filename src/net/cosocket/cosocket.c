@@ -213,6 +213,8 @@ static void close_descriptor(struct cosocket *socket) {
 void cosocket_close(struct cosocket *socket) {
     cosocket_end_tls(socket);
     close_descriptor(socket);
+    if (!waits(socket, COSOCKET_IN)) /* a task that waits takes the part that has come */
+        buffer_free(&socket->in);
     for (int side = 0; side < COSOCKET_SIDES; side++)
         ready(socket, (enum cosocket_side)side);
     deadlines_remove(&socket->shared->deadlines, &socket->deadline);
@@ -297,10 +299,10 @@ int cosocket_connect(struct cosocket *socket, const struct cosocket_address *add
         end_connecting(socket, COSOCKET_DONE);
         return EISCONN;
     }
-    if (errno != EINPROGRESS && errno != EINTR)
+    if (errno != EINPROGRESS && errno != EINTR && errno != EAGAIN)
         return errno == EALREADY || errno == EISCONN ? errno : end_connecting(socket, errno);
     socket->connecting = true;
-    return COSOCKET_AGAIN;
+    return errno == EAGAIN ? EAGAIN : COSOCKET_AGAIN; /* the queue of a Unix socket is full */
 }
 
 int cosocket_connected(struct cosocket *socket) {
@@ -353,6 +355,7 @@ bool cosocket_is_idle(struct cosocket *socket, uint64_t ms) {
 int cosocket_check_idle(struct cosocket *socket) {
     if (waits(socket, COSOCKET_IN) || waits(socket, COSOCKET_OUT) || cosocket_has_unsent(socket))
         return COSOCKET_BUSY;
+    socket->used = false;               /* it does not give way: what it says would not be known */
     int result = cosocket_fill(socket); /* TLS has messages of its own, which bring no bytes */
     if (socket->in.len > 0)
         return COSOCKET_BUSY;

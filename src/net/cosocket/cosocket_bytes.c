@@ -144,6 +144,11 @@ const struct tls *cosocket_tls_of(const struct cosocket *socket) {
 
 static int send_encrypted(struct cosocket *socket, struct slice bytes, size_t *sent) {
     struct tls *tls = socket->tls;
+    if (tls_state(tls) <= TLS_HANDSHAKE) {
+        struct error_text why = why_of(socket);
+        error_text_fail(&why, "TLS: the handshake has not ended");
+        return COSOCKET_TLS_FAILED;
+    }
     if (tls_flush(tls) && bytes.len > 0) {
         size_t taken = tls_write(tls, bytes.bytes, bytes.len);
         *sent += taken;
@@ -154,15 +159,18 @@ static int send_encrypted(struct cosocket *socket, struct slice bytes, size_t *s
         return fail_tls(socket);
     if (tls_socket_is_broken(tls))
         return COSOCKET_CLOSED;
-    return bytes.len > 0 || tls_has_unsent(tls) ? COSOCKET_AGAIN : COSOCKET_DONE;
+    if (!tls_has_unsent(tls))
+        return bytes.len > 0 ? COSOCKET_AGAIN : COSOCKET_DONE;
+    cosocket_watch(socket); /* the task may not come back for it */
+    return COSOCKET_AGAIN;
 }
 
 int cosocket_send(struct cosocket *socket, struct slice bytes, size_t *sent) {
     cosocket_used(socket);
-    if (socket->fd < 0)
-        return COSOCKET_CLOSED;
     if (socket->tls != NULL)
         return send_encrypted(socket, bytes, sent);
+    if (socket->fd < 0 && bytes.len > 0)
+        return COSOCKET_CLOSED;
     while (bytes.len > 0) {
         if (gives_way(socket))
             return COSOCKET_AGAIN;

@@ -175,11 +175,12 @@ static int core_cosocket_send(lua_State *L) {
     luaL_argcheck(L, first >= 1, 3, "1 or more expected");
     luaL_argcheck(L, last <= (lua_Integer)bytes.len, 4, "too large");
     size_t sent = 0;
-    int result = COSOCKET_DONE;
+    /* of no bytes, too: TLS may have some that the socket did not take */
     if (first <= last)
-        result = functions->send(
-            functions->user, number,
-            (struct slice){bytes.bytes + first - 1, (size_t)(last - first) + 1}, &sent);
+        bytes = (struct slice){bytes.bytes + first - 1, (size_t)(last - first) + 1};
+    else
+        bytes.len = 0;
+    int result = functions->send(functions->user, number, bytes, &sent);
     lua_pushinteger(L, first - 1 + (lua_Integer)sent);
     if (result == COSOCKET_DONE)
         return 1;
