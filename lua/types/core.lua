@@ -910,7 +910,7 @@ function core.cosocket_get_option(cosocket, name) end
 ---@param threads integer
 ---@param queue integer        calls that may wait
 ---@param queue_bytes integer  and the bytes of their arguments
----@param memory integer|nil   bytes of a thread's state; nil: as a worker's
+---@param memory integer|nil   bytes of a thread's state; nil: the default
 ---@param budget number        seconds of CPU time for a call
 ---@param path string          package.path of the app, library_path the part that is not the app's
 ---@param library_path string

@@ -743,7 +743,7 @@ function tw.connect(url, options) end
 ---@field queue_bytes? integer|string    and the bytes of their arguments; 16 MiB
 ---@field timeout? number                seconds that a call may take, with its wait; 10
 ---@field budget? number                 seconds of CPU time for a call; 1
----@field memory? integer|string         bytes of the Lua state of a thread
+---@field memory? integer|string         bytes of the Lua state of a thread; 256 MiB at most
 
 --- An error in a function of a pool, as pcall returns it.
 ---@class tidewire.RemoteError

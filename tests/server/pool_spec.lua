@@ -79,6 +79,7 @@ describe("tw.pool", function()
       [ [[pool:call("echo", io.stdout)]] ] = "argument #1 is a userdata, FILE*",
       [ [[pool:call("echo", coroutine.create(print))]] ] = "argument #1 is a coroutine",
       [ [[pool:call("echo", conn)]] ] = "argument #1 is a connection",
+      [ [[pool:call("echo", { tw.null })]] ] = "argument #1[1] is tw.null, JSON's null: pass nil",
       [ [[local t = {} t.t = { t } return pool:call("echo", t)]] ] =
         "argument #1.t[1] is a table that contains itself",
       [ [[local t = {} for i = 1, 200 do t = { t } end return pool:call("echo", t)]] ] =

@@ -25,7 +25,7 @@ static uint64_t check_number(lua_State *L, int index) {
 
 /* core.pool_open(module, generation, threads, queue, queue_bytes, memory|nil, budget, path,
  *                library_path, cpath) -> pool | nil, message
- * Starts the threads, unless another worker has. `memory` nil: as much as a worker. */
+ * Starts the threads, unless another worker has. `memory` nil: the default. */
 static int core_pool_open(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct pool_options options = {
@@ -34,7 +34,7 @@ static int core_pool_open(lua_State *L) {
         .threads = (unsigned)luaL_checkinteger(L, 3),
         .queue = (uint64_t)luaL_checkinteger(L, 4),
         .queue_bytes = (size_t)luaL_checkinteger(L, 5),
-        .memory = (size_t)luaL_optinteger(L, 6, (lua_Integer)vm->memory.blocks.limit),
+        .memory = (size_t)luaL_optinteger(L, 6, 0),
         .budget = luaL_checknumber(L, 7),
         .load_budget = budget_load_seconds(&vm->budget),
         .path = luaL_checkstring(L, 8),

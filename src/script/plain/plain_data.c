@@ -31,7 +31,7 @@ struct writer {
     size_t max_bytes;
     int depth;
     const void *open[PLAIN_DATA_DEPTH]; /* the tables that are being written */
-    char path[256];                     /* of the value that is at fault, written from its end */
+    char path[128];                     /* of the value that is at fault, written from its end */
     size_t path_begin;
     char what[96]; /* "is a function" */
 };
@@ -216,7 +216,9 @@ static bool refuse(struct writer *writer, int index) {
     char what[96];
     int type = lua_type(L, index);
     const char *name = type == LUA_TUSERDATA ? metafield(L, index, "__name") : NULL;
-    if (name != NULL)
+    if (name != NULL && strcmp(name, "null") == 0)
+        snprintf(what, sizeof what, "is tw.null, JSON's null: pass nil");
+    else if (name != NULL)
         snprintf(what, sizeof what, "is a userdata, %.60s", name);
     else
         snprintf(what, sizeof what, "is a %s",

@@ -22,7 +22,7 @@ struct pool_options {
     unsigned threads;           /* from 1 */
     uint64_t queue;             /* calls that may wait */
     size_t queue_bytes;         /* and the bytes of their arguments; the most for results, too */
-    size_t memory;              /* bytes of the Lua state of a thread */
+    size_t memory;              /* bytes of the Lua state of a thread; 0: the default */
     double budget, load_budget; /* seconds of CPU time for a call, and for loading */
     const char *path, *library_path, *cpath; /* where modules are; see pool_thread.lua */
 };

@@ -2,7 +2,7 @@
  *
  * lua/tidewire/pool_thread.lua loads the module and describes errors. The state has a limit of
  * memory, and each call has a budget of CPU time. A call whose caller does not wait any more,
- * because its time is over, is ended as one that is over its budget. A state that keeps nearly all
+ * because its time is over, is ended as one that is over its budget. A state that keeps most
  * of its memory is closed, and the module is loaded anew. */
 #include "script/pool/pool_parts.h"
 
@@ -11,6 +11,7 @@
 #include "script/plain/plain_data.h"
 #include "script/vm/overrun.h"
 #include "script/vm/vm.h"
+#include "script/vm/vm_memory.h"
 #include "script/vm/vm_thread.h"
 
 #include <lauxlib.h>
@@ -46,12 +47,22 @@ static void close_state(struct pool_thread *thread) {
     vm_thread_free(vm);
 }
 
+/* The default limit of a state's memory: no more than that of a worker. */
+static const size_t DEFAULT_MEMORY = 256 * 1024 * 1024;
+
+static size_t memory_of(const struct pool *pool) {
+    if (pool->options.memory != 0)
+        return pool->options.memory;
+    size_t newest = vm_memory_newest_limit();
+    return newest < DEFAULT_MEMORY ? newest : DEFAULT_MEMORY;
+}
+
 static bool open_state(struct pool_thread *thread) {
     const struct pools_functions *functions = &thread->pool->pools->functions;
     struct vm_thread_options options = {
         .bindings = functions->bindings,
         .name = thread->pool->options.name,
-        .memory = thread->pool->options.memory,
+        .memory = memory_of(thread->pool),
     };
     struct vm *vm = vm_thread_new(&options, "tidewire.pool_thread");
     if (vm == NULL)
@@ -288,9 +299,9 @@ static void collect(struct pool_thread *thread) {
     struct log_line line;
     log_begin(&line, LOG_WARN, "memory_full");
     log_str(&line, "pool", thread->pool->options.name);
-    log_int(&line, "limit", (int64_t)thread->pool->options.memory);
+    log_int(&line, "limit", (int64_t)memory_of(thread->pool));
     log_str(&line, "why",
-            "the module keeps nearly all the memory that the pool's option memory allows a "
+            "the module keeps most of the memory that the pool's option memory allows a "
             "thread: the thread loads it anew");
     log_end(&line);
 }

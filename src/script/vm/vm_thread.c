@@ -24,8 +24,9 @@ struct vm_thread {
  */
 enum { GARBAGE = 1024 * 1024 };
 
-/* A state that keeps all but this part of its memory is of no use any more. */
-enum { FULL_PART = 16 };
+/* A state that keeps all but this part of its memory, after an allocation has failed, is of little
+ * use any more. */
+enum { FULL_PART = 4 };
 
 /* ---- life ---- */
 
@@ -131,9 +132,10 @@ bool vm_thread_collect(struct vm *vm, bool always) {
     struct lua_memory *blocks = &vm->memory.blocks;
     if (!always && !blocks->refused && blocks->taken < vm->thread->collect_at)
         return false;
+    bool was_refused = blocks->refused;
     blocks->refused = false;
     lua_gc(vm->L, LUA_GCCOLLECT);
     lua_memory_trim(blocks);
     vm->thread->collect_at = 2 * lua_memory_used(blocks) + GARBAGE;
-    return lua_memory_used(blocks) > blocks->limit - blocks->limit / FULL_PART;
+    return was_refused && lua_memory_used(blocks) > blocks->limit - blocks->limit / FULL_PART;
 }

@@ -49,8 +49,8 @@ void vm_thread_interrupt(struct vm *vm);
 /* Before vm_thread_call(): forgets vm_thread_interrupt(). */
 void vm_thread_prepare(struct vm *vm);
 
-/* Between two calls: gives memory back, always or if there is much garbage. True: the state keeps
- * nearly all that it may have. */
+/* Between two calls: gives memory back, always or if there is much garbage. True: it has
+ * failed to get memory, and keeps most of what it may have. */
 bool vm_thread_collect(struct vm *vm, bool always);
 
 #endif
