@@ -93,6 +93,20 @@ describe("a loop while a script is loaded", function()
   end)
 end)
 
+describe("a load that may take much longer than a hook", function()
+  it("is no script that is stuck when its time is over", function()
+    local app = server.launch({
+      app = 'return { defaults = { handler_timeout = 0.05 }, limits = { load_timeout = 2.1 }, endpoints = {\n'
+        .. ' ["/"] = {} }, on_load = function() while true do end end }',
+    })
+    assert.equal(2, app.process:wait_exit())
+    assert.matches("app.lua:2: loading took longer than limits.load_timeout, 2.1 seconds",
+      app:log(), 1, true)
+    assert.is_nil(app:log():find("script_stuck", 1, true))
+    app:kill()
+  end)
+end)
+
 describe("loading", function()
   after_each(stream.close_all)
 

@@ -70,8 +70,9 @@ struct budget_sample budget_sample(struct budget *budget, uint64_t cpu_ns) {
     }
     sample.used_ns = cpu_ns - load(&budget->seen_ns);
     bool extended = atomic_load_explicit(&budget->extended_run, memory_order_acquire) == run;
-    sample.is_over = must_end(budget) ||
-                     sample.used_ns >= load(extended ? &budget->extended_ns : &budget->least_ns);
+    uint64_t allowed = load(extended ? &budget->extended_ns : &budget->least_ns);
+    sample.is_over = must_end(budget) || sample.used_ns >= allowed;
+    sample.over_ns = sample.used_ns > allowed ? sample.used_ns - allowed : 0;
     return sample;
 }
 

@@ -18,6 +18,7 @@ struct script_line;
 struct budget_sample {
     uint64_t run;     /* 0: no Lua runs */
     uint64_t used_ns; /* CPU time since the watchdog first saw this run: no more than it took */
+    uint64_t over_ns; /* as much of it as the run's budget does not allow */
     bool is_over;     /* send the signal, again and again until there is another run */
 };
 

@@ -92,8 +92,7 @@ static bool check(struct watched *watched) {
     struct budget_sample sample = budget_sample(watched->budget, clock_ns(watched->cpu));
     if (!sample.is_over)
         return false;
-    if (sample.used_ns > budget_least_ns(watched->budget) + STUCK_NS &&
-        sample.run != watched->logged_run)
+    if (sample.over_ns > STUCK_NS && sample.run != watched->logged_run)
         log_stuck(watched, &sample);
     pthread_kill(watched->thread, SIGURG);
     return true;
