@@ -137,9 +137,9 @@ local function number_of(self)
   return one and one.number
 end
 
-local function check_itself(self, method)
+local function check_itself(self, method, level)
   if getmetatable(self) ~= Pool then
-    error(("pool:%s: call it with a colon, pool:%s(…)"):format(method, method), 3)
+    error(("pool:%s: call it with a colon, pool:%s(…)"):format(method, method), level or 3)
   end
 end
 
@@ -196,7 +196,7 @@ local function refuse(self, name, problem)
 end
 
 local function check_call(self, name)
-  check_itself(self, "call")
+  check_itself(self, "call", 4)
   if type(name) ~= "string" then
     error(("pool:call: the first argument must be the name of a function of the module, got %s")
       :format(option_types.describe(name)), 3)

@@ -87,7 +87,7 @@ describe("tw.pool", function()
       [ [[pool:call("echo", ("x"):rep(17 << 20))]] ] = "argument #1 is too large",
       [ [[pool:call(7)]] ] =
         "the first argument must be the name of a function of the module, got 7",
-      [ [[pool.call("echo")]] ] = "call it with a colon, pool:call(…)",
+      [ [[pool.call("echo")]] ] = "run:1: pool:call: call it with a colon, pool:call(…)",
       [ [[pool:call("ecko")]] ] =
         'run:1: pool:call: the module db has no function "ecko"; did you mean "echo"?',
       [ [[pool:call("text")]] ] = 'has no function "text"; it is',
