@@ -96,8 +96,8 @@ end)
 describe("a load that may take much longer than a hook", function()
   it("is no script that is stuck when its time is over", function()
     local app = server.launch({
-      app = 'return { defaults = { handler_timeout = 0.05 }, limits = { load_timeout = 2.1 }, endpoints = {\n'
-        .. ' ["/"] = {} }, on_load = function() while true do end end }',
+      app = 'return { defaults = { handler_timeout = 0.05 }, limits = { load_timeout = 2.1 },\n'
+        .. ' endpoints = { ["/"] = {} }, on_load = function() while true do end end }',
     })
     assert.equal(2, app.process:wait_exit())
     assert.matches("app.lua:2: loading took longer than limits.load_timeout, 2.1 seconds",

@@ -362,6 +362,10 @@ describe("a socket of a script", function()
       ['tw.socket.connect("h", 1, { timeout = 0 })'] = "timeout: expected",
       ['tw.socket.connect("h", 1, { tls = { key = "x" } })'] = "certificate and key belong",
       ['tw.socket:connect("h", 1)'] = "call it with a dot",
+      ['socket.tcp().receive()'] = "socket:receive: call it with a colon",
+      ['socket.tcp().send("x")'] = "socket:send: call it with a colon",
+      ['socket.tcp().close()'] = "socket:close: call it with a colon",
+      ['socket.tcp():send("x")'] = "it is not connected",
       ['socket.bind("*", 1)'] = "socket.bind does not exist here",
       ['socket.tcp():listen()'] = "socket:listen does not exist here",
     } do

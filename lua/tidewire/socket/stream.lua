@@ -55,9 +55,12 @@ end
 
 local bad_argument = connecting.bad_argument
 
---- Throws LuaSocket's error about a socket that was never connected, at the line of the caller's
---- caller.
-local function bad_self(method)
+--- Throws an error about what is no socket, or LuaSocket's error about one that was never
+--- connected, at the line of the caller's caller.
+local function bad_self(method, self)
+  if type(self) ~= "table" then
+    error(("socket:%s: call it with a colon, socket:%s(…)"):format(method, method), 3)
+  end
   error(("calling '%s' on bad self (tcp{client} expected): it is not connected"):format(method), 3)
 end
 
@@ -85,7 +88,7 @@ end
 ---@return string|nil problem   "closed", "timeout", …
 ---@return integer|nil partial  with a problem: the index of the last byte sent
 function methods:send(data, first, last)
-  if not self.is_client then bad_self "send" end
+  if type(self) ~= "table" or not self.is_client then bad_self("send", self) end
   if type(data) ~= "string" then
     if type(data) ~= "number" then
       bad_argument(1, "send", "string", data, data == nil and 0 or 1)
@@ -185,7 +188,7 @@ end
 ---@return string|nil problem   "closed", "timeout", …
 ---@return string|nil partial   with a problem: what was received before
 function methods:receive(pattern, prefix)
-  if not self.is_client then bad_self "receive" end
+  if type(self) ~= "table" or not self.is_client then bad_self("receive", self) end
   pattern = check_pattern(pattern)
   local waiter = self["in"]
   if waiter and waiter.task then
@@ -274,6 +277,7 @@ end
 --- Closes the socket. Tasks that wait on it get "closed".
 ---@return 1
 function methods:close()
+  if type(self) ~= "table" then bad_self("close", self) end
   core.cosocket_close(self.number)
   return 1
 end
@@ -282,7 +286,7 @@ end
 ---@param mode "both"|"send"|"receive"|nil  "both" by default
 ---@return 1
 function methods:shutdown(mode)
-  if not self.is_client then bad_self "shutdown" end
+  if not self.is_client then bad_self("shutdown", self) end
   mode = mode or "both"
   if mode ~= "both" and mode ~= "send" and mode ~= "receive" then
     error(("bad argument #1 to 'shutdown' (invalid option '%s')"):format(tostring(mode)), 2)
@@ -296,7 +300,7 @@ end
 ---@return integer sent
 ---@return number age
 function methods:getstats()
-  if not self.is_client then bad_self "getstats" end
+  if not self.is_client then bad_self("getstats", self) end
   return core.cosocket_counts(self.number)
 end
 
@@ -306,7 +310,7 @@ end
 ---@param age number|nil
 ---@return 1
 function methods:setstats(received, sent, age)
-  if not self.is_client then bad_self "setstats" end
+  if not self.is_client then bad_self("setstats", self) end
   local was_received, was_sent, was_age = core.cosocket_counts(self.number)
   core.cosocket_set_counts(self.number, received or was_received, sent or was_sent,
     age or was_age)
