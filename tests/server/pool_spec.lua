@@ -29,6 +29,15 @@ function M.hoards()
   local t = {}
   for i = 1, math.huge do t[i] = ("x"):rep(100000) .. i end
 end
+local kept = {}
+local function fill()
+  while true do kept[#kept + 1] = ("x"):rep(4000) .. #kept end
+end
+function M.keeps()
+  for _ = 1, 20 do pcall(fill) end -- what was garbage is free again each time
+  return ("x"):rep(1 << 26)
+end
+function M.kept() return #kept end
 function M.exits() os.exit(3) end
 function M.library()
   local tw = require "tidewire"
@@ -135,6 +144,15 @@ describe("tw.pool", function()
     ]]
     assert.truthy(line:find('^"memory" | "not enough memory: the pool\'s option memory'), line)
     assert.equal("5", ask [[pool:call("echo", 5)]])
+  end)
+
+  it("loads the module anew in a thread whose memory it keeps", function()
+    assert.truthy(ask([[pool:call("keeps")]]):find("not enough memory", 1, true))
+    local line = app:wait_for_log("event=memory_full pool=db ")
+    assert.truthy(line:find("the thread loads it anew", 1, true), line)
+    for _ = 1, 4 do -- each thread
+      assert.equal("0", ask [[pool:call("kept")]])
+    end
   end)
 
   it("cannot end the process from a thread", function()
