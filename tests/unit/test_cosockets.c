@@ -263,6 +263,20 @@ static void test_idle_ones(void **state) {
         close(peers[i]);
 }
 
+static void test_one_that_is_not_connected_yet_stays_open(void **state) {
+    int peer;
+    uint32_t open;
+    uint64_t bound = f.make(f.user), ended = connected(&peer);
+    (void)state;
+    assert_int_equal(f.open(f.user, bound, COSOCKET_INET), COSOCKET_DONE);
+    shutdown(peer, SHUT_WR);
+    loop.time += 60000;
+    f.idle(f.user, 60000, &open);
+    assert_true(f.descriptor(f.user, bound) >= 0);
+    assert_int_equal(f.descriptor(f.user, ended), -1); /* its peer has ended */
+    close(peer);
+}
+
 static void test_the_limit(void **state) {
     int peers[2];
     uint64_t numbers[2], third = f.make(f.user);
@@ -304,6 +318,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_refused_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kept_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_idle_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_one_that_is_not_connected_yet_stays_open, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_the_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_of_the_server, set_up, tear_down),
     };

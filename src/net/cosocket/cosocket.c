@@ -337,7 +337,9 @@ static bool has_ended(const struct cosocket *socket) {
     if (socket->in.len > 0)
         return false;
     ssize_t n = recv(socket->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && !would_block(errno) && errno != EINTR);
+    if (n < 0) /* ENOTCONN: it has no peer yet */
+        return !would_block(errno) && errno != EINTR && errno != ENOTCONN;
+    return n == 0;
 }
 
 bool cosocket_is_idle(struct cosocket *socket, uint64_t ms) {
