@@ -102,7 +102,7 @@ local active = 1
 local function release(one)
   if one.number then
     core.pool_release(one.number)
-    one.number = nil
+    one.number = false
   end
 end
 
@@ -145,7 +145,8 @@ end
 
 -- ---- calls ----
 
---- A call that waits. Its end, however it comes, lets the thread's results go.
+--- A call that waits. Its end, however it comes, lets the thread's results go. It is made before
+--- the call: where there is no memory for it, there is no call.
 local Waiting = {
   __close = function(waiting)
     core.pool_forget(waiting.call)
@@ -158,6 +159,11 @@ local Waiting = {
 
 local function closed(self)
   return nil, "closed", ("pool %s: it is closed"):format(self.name)
+end
+
+---@param task integer
+local function new_waiting(task)
+  return setmetatable({ call = 0, task = task, has_ended = true }, Waiting)
 end
 
 --- Waits for the results of a call. The first results are those of core.pool_result.
@@ -219,6 +225,7 @@ function Pool:call(name, ...)
   if not number then
     return refuse(self, name, "closed")
   end
+  local waiting <close> = new_waiting(task)
   local ok, call, problem =
     pcall(call_of, number, task, self.timeout, (self.of or self).queue_bytes, name, ...)
   if not ok then
@@ -226,7 +233,7 @@ function Pool:call(name, ...)
   elseif not call then
     return refuse(self, name, problem)
   end
-  local waiting <close> = setmetatable({ call = call, task = task }, Waiting)
+  waiting.call, waiting.has_ended = call, false
   return take(waiting, self, name)
 end
 
@@ -281,9 +288,10 @@ end
 --- Waits until the threads have loaded the module. The script files are added to those of the app.
 ---@return string|nil problem
 local function wait_for_load(number, task, files)
+  local waiting <close> = new_waiting(task)
   local call = core.pool_load(number, task)
   if call then
-    local waiting <close> = setmetatable({ call = call, task = task }, Waiting)
+    waiting.call, waiting.has_ended = call, false
     while not result_of(call) do
       raw_yield(WAIT)
     end
@@ -306,17 +314,18 @@ function pool.open(scripts, module, given)
   local order = misuse.blame_caller(check, module, given)
   local task = async.this_task("tw.pool")
   local env = scripts.env.package
+  local one = setmetatable({
+    name = module, timeout = order.timeout, queue = order.queue, queue_bytes = order.queue_bytes,
+    generation = scripts.number, number = false, is_loaded = false,
+  }, Pool)
+  all[one] = true -- before the wait: the load may be discarded meanwhile
   local number, problem = core.pool_open(module, scripts.number, order.threads, order.queue,
     order.queue_bytes, order.memory, order.budget, env.path, package.path, env.cpath)
   if not number then
     error(("tw.pool: the pool %s cannot be made: %s"):format(option_types.quote(module), problem),
       2)
   end
-  local one = setmetatable({
-    name = module, timeout = order.timeout, queue = order.queue, queue_bytes = order.queue_bytes,
-    generation = scripts.number, number = number,
-  }, Pool)
-  all[one] = true -- before the wait: the load may be discarded meanwhile
+  one.number = number -- in a field that it has: this needs no memory
   local failure = wait_for_load(number, task, scripts.files)
   if failure then
     release(one)
