@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -292,6 +293,25 @@ static void test_the_limit(void **state) {
     close(peers[1]);
 }
 
+static void test_the_limit_of_the_process(void **state) {
+    int peer;
+    uint64_t kept = connected(&peer), number = f.make(f.user);
+    struct rlimit before, now;
+    (void)state;
+    assert_int_equal(f.keep(f.user, kept, slice_of("k"), UINT64_MAX, 9), COSOCKET_DONE);
+    getrlimit(RLIMIT_NOFILE, &before);
+    now = before;
+    now.rlim_cur = (rlim_t)dup(listener); /* the first number that is free */
+    close((int)now.rlim_cur);
+    setrlimit(RLIMIT_NOFILE, &now);
+    int first = f.open(f.user, number, COSOCKET_INET); /* the kept one goes */
+    int second = f.open(f.user, f.make(f.user), COSOCKET_INET);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(first, COSOCKET_DONE);
+    assert_int_equal(second, EMFILE);
+    close(peer);
+}
+
 static void test_the_end_of_the_server(void **state) {
     int peers[2];
     uint64_t number = connected(&peers[0]), other = connected(&peers[1]);
@@ -321,6 +341,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_one_that_is_not_connected_yet_stays_open, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_the_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_limit_of_the_process, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_of_the_server, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,8 @@ static int open_descriptor(void *user, uint64_t number, enum cosocket_family fam
     if (socket == NULL || cosockets->stopped)
         return COSOCKET_CLOSED;
     int result = cosocket_open(socket, family);
-    if (result == COSOCKET_LIMIT && cosocket_pools_close_oldest(cosockets->pools))
+    bool is_full = result == COSOCKET_LIMIT || result == EMFILE || result == ENFILE;
+    if (is_full && cosocket_pools_close_oldest(cosockets->pools))
         result = cosocket_open(socket, family);
     return result;
 }
