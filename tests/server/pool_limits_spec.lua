@@ -189,6 +189,28 @@ describe("tw.pool with one thread", function()
   end)
 end)
 
+describe("tw.pool with more threads than room in its queue", function()
+  it("refuses no call while a thread for it is free", function()
+    app = server.start(pooled.options(MODULE, "{ threads = 16, queue = 1, timeout = 600 }",
+      { prepare = prepare }))
+    bob = app:connect("/run")
+    assert.equal("16 | nil", ask [[
+      local calls, done, refused = 16, 0, nil
+      for number = 1, calls do
+        tw.spawn(function()
+          local result, problem = pool:call("echo", number)
+          refused = refused or not result and problem or nil
+          done = done + 1
+        end)
+      end
+      while done < calls do tw.sleep(0.001) end
+      return done, refused
+    ]])
+    bob:close()
+    app:stop()
+  end)
+end)
+
 describe("pool:close", function()
   it("lets calls under way end, and the threads then", function()
     app = server.start(pooled.options(MODULE, "{ threads = 2, timeout = 600 }",

@@ -214,8 +214,9 @@ void pool_call_free(struct pool_call *call) {
     mem_free(call);
 }
 
+/* With pool->lock. A call that a free thread takes next is in the queue, but does not wait. */
 static bool is_full(const struct pool *pool, const struct pool_call *call) {
-    return pool->queued >= pool->options.queue ||
+    return pool->queued >= pool->options.queue + (pool->alive - pool->busy) ||
            call->arguments.len > pool->options.queue_bytes - pool->queued_bytes;
 }
 
