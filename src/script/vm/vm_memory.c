@@ -26,7 +26,7 @@ enum { RESERVE_PART = 16, RESERVE_MIN = 512 * 1024, RESERVE_MAX = 16 * 1024 * 10
 enum { FULL_PART = 16, NO_ROOM_PART = 64, REFUSED_TIMES = 8 };
 
 /* Of the limit, this part is for objects that a hook does not leave behind, and no reload does. */
-enum { FREE_PART = 8, LASTING_BYTES = 2048, BEGIN_BYTES = 1024 };
+enum { FREE_PART = 8, LASTING_BYTES = 2048, BEGIN_BYTES = 1024, REF_BYTES = 16 };
 
 /* Lua's own: the collector visits young objects when the memory has grown by so many percent, and
  * all objects when it has doubled. */
@@ -164,10 +164,16 @@ bool vm_memory_has_room(struct vm *vm, size_t size) {
     return false;
 }
 
-/* Tasks that have not begun grow when they do. */
+/* Tasks that have not begun grow when they do; the registry, which refers to each task and handle,
+ * becomes twice as large when it is full, also where no allocation may fail. */
+static size_t growth_of(const struct vm *vm) {
+    return vm->tasks.not_begun * BEGIN_BYTES +
+           (size_t)lua_rawlen(vm->L, LUA_REGISTRYINDEX) * REF_BYTES;
+}
+
 static bool may_last(const struct vm *vm) {
     const struct lua_memory *blocks = &vm->memory.blocks;
-    size_t used = lua_memory_used(blocks) + vm->tasks.not_begun * BEGIN_BYTES;
+    size_t used = lua_memory_used(blocks) + growth_of(vm);
     return used <= blocks->limit - blocks->limit / FREE_PART;
 }
 
@@ -193,7 +199,7 @@ void vm_memory_check_lasting(lua_State *L) {
         vm->memory.lasting_next = clock_monotonic_ns() + took * REFUSED_TIMES;
         will_recover = true;
     }
-    lua_memory_note_refusal(blocks, LASTING_BYTES + vm->tasks.not_begun * BEGIN_BYTES, false);
+    lua_memory_note_refusal(blocks, LASTING_BYTES + growth_of(vm), false);
     blocks->refused = will_recover;
     lua_pushstring(L, not_enough);
     lua_error(L);
