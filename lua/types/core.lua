@@ -321,6 +321,11 @@ function core.shared_exchange(store, key, expected, value, ttl) end
 ---@return string? why_not
 function core.task() end
 
+--- Is the connection of the running hook open? nil: the running task is no hook of a connection, or
+--- is its on_close.
+---@return boolean|nil
+function core.has_client() end
+
 --- Lets a sleeping task go on at the end of the loop's turn.
 ---@param task integer
 ---@return boolean known  false: it has ended

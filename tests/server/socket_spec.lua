@@ -257,6 +257,28 @@ describe("a socket of a script", function()
     end))
   end)
 
+  it("does not wait without end when its WebSocket connection has closed", function()
+    start [[local s = socket.connect("127.0.0.1", $PORT) record("got", s:receive())]]
+    local connection = wait_for_peer()
+    ada:close()
+    assert.are.same({ "got", nil, "closed", "", n = 4 }, app:wait_event("got"))
+    app:wait_event("closed")
+    assert.is_truthy(loop.wait_until(function() return connection.ended end))
+  end)
+
+  it("of a function that was spawned waits without the WebSocket connection", function()
+    start [[
+      tw.spawn(function()
+        local s = socket.connect("127.0.0.1", $PORT)
+        record("got", (s:receive()))
+      end)]]
+    local connection = wait_for_peer()
+    ada:close()
+    loop.pass(5) -- more than a hook would wait
+    connection.handle:write("late\n")
+    assert.are.equal("late", app:wait_event("got")[2])
+  end)
+
   it("goes on over a reload, and new code has sockets too", function()
     start [[local s = socket.connect("127.0.0.1", $PORT) return s:receive()]]
     local connection = wait_for_peer()

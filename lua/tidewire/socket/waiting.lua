@@ -12,6 +12,11 @@ local waiting = {}
 local WAIT = core.wait_marker
 local raw_yield = coroutine.yield
 local cosocket_wait, monotonic = core.cosocket_wait, core.monotonic
+local has_client = core.has_client
+
+--- Seconds that a hook waits before it looks whether its client has left. If it had left already
+--- when such a wait began, the socket is closed: nobody is there for whom to wait without end.
+local PATIENCE <const> = 2
 
 ---@class tidewire.socket.Limits
 ---@field block number|nil  seconds; nil: none
@@ -113,7 +118,8 @@ local Waiter = {
   end,
 }
 
---- Waits until a side of the socket may be ready, or the time is over: try again.
+--- Waits until a side of the socket may be ready, or the time is over: try again. In a hook whose
+--- client has left it waits for PATIENCE at most, and closes the socket then.
 ---@param socket table         with its `number`
 ---@param side "in"|"out"
 ---@param seconds number|nil   nil: for ever
@@ -127,12 +133,17 @@ function waiting.wait(socket, side, seconds, what)
   elseif waiter.task then
     refuse(what, side, 3)
   end
+  local client = has_client()
+  local is_limited = client ~= nil and not (seconds and seconds <= PATIENCE)
   waiter.task, waiter.has_ended = task, true
   local _ <close> = waiter
-  waiting.begin(waiter.number, side, task, seconds, what, 3)
+  waiting.begin(waiter.number, side, task, is_limited and PATIENCE or seconds, what, 3)
   waiter.has_ended = false
   raw_yield(WAIT)
   waiter.has_ended = true
+  if is_limited and client == false and not core.cosocket_is_ready(waiter.number, side) then
+    core.cosocket_close(waiter.number)
+  end
 end
 
 return waiting

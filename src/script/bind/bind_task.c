@@ -14,6 +14,18 @@ static int core_task(lua_State *L) {
     return 1;
 }
 
+/* core.has_client() -> boolean: is the connection of the running hook open? nil: the running task is
+ * no hook of a connection, or is its on_close. */
+static int core_has_client(lua_State *L) {
+    struct vm *vm = vm_of(L);
+    const struct task *task = vm_current(vm);
+    if (task == NULL || task->conn == 0 || task->event == EVENT_CLOSED)
+        lua_pushnil(L);
+    else
+        lua_pushboolean(L, hub_is_open(vm->hub, task->conn));
+    return 1;
+}
+
 /* core.wake(task) -> boolean: false: it has ended. The task goes on at the end of the loop's turn.
  */
 static int core_wake(lua_State *L) {
@@ -150,6 +162,7 @@ static int core_end_scope(lua_State *L) {
 
 const luaL_Reg bind_task_functions[] = {
     {"task", core_task},
+    {"has_client", core_has_client},
     {"wake", core_wake},
     {"spawn", core_spawn},
     {"is_over", core_is_over},
