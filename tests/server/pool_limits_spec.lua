@@ -191,9 +191,9 @@ end)
 
 describe("tw.pool with more threads than room in its queue", function()
   it("refuses no call while a thread for it is free", function()
-    app = server.start(pooled.options(MODULE, "{ threads = 16, queue = 1, timeout = 600 }",
-      { prepare = prepare }))
-    bob = app:connect("/run")
+    local busy <close> = server.start(pooled.options(MODULE,
+      "{ threads = 16, queue = 1, timeout = 600 }", { prepare = prepare }))
+    bob = busy:connect("/run")
     assert.equal("16 | nil", ask [[
       local calls, done, refused = 16, 0, nil
       for number = 1, calls do
@@ -207,7 +207,6 @@ describe("tw.pool with more threads than room in its queue", function()
       return done, refused
     ]])
     bob:close()
-    app:stop()
   end)
 end)
 
