@@ -14,8 +14,8 @@ local raw_yield = coroutine.yield
 local cosocket_wait, monotonic = core.cosocket_wait, core.monotonic
 local has_client = core.has_client
 
---- Seconds that a hook waits before it looks whether its client has left. If it had left already
---- when such a wait began, the socket is closed: nobody is there for whom to wait without end.
+--- Seconds that a hook waits before it looks whether its client has left. If the client had left
+--- when such a wait began, the socket is closed: the hook would hold the place of a connection.
 local PATIENCE <const> = 2
 
 ---@class tidewire.socket.Limits

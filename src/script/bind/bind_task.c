@@ -14,8 +14,8 @@ static int core_task(lua_State *L) {
     return 1;
 }
 
-/* core.has_client() -> boolean: is the connection of the running hook open? nil: the running task is
- * no hook of a connection, or is its on_close. */
+/* core.has_client() -> boolean|nil: is the connection of the running hook open? nil: the running
+ * task is no hook of a connection, or is its on_close. */
 static int core_has_client(lua_State *L) {
     struct vm *vm = vm_of(L);
     const struct task *task = vm_current(vm);
