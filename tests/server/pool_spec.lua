@@ -62,7 +62,7 @@ end
 describe("tw.pool", function()
   setup(function()
     app = server.start(pooled.options(MODULE,
-      "{ threads = 2, timeout = 600, memory = '32M', budget = 1 }"))
+      "{ threads = 2, timeout = 600, memory = '16M', budget = 4 }"))
   end)
   teardown(function() app:stop() end)
   before_each(function() ada = app:connect("/run") end)
@@ -132,7 +132,7 @@ describe("tw.pool", function()
       local line = ask(('local ok, err = pcall(pool.call, pool, %q) return err.kind, err.message')
         :format(name))
       assert.truthy(line:find('^"timeout" | "db.lua:%d+: ended after .* seconds of CPU time; '
-        .. "the pool's budget allows 1 seconds"), line)
+        .. "the pool's budget allows 4 seconds"), line)
     end
     assert.equal("5", ask [[pool:call("echo", 5)]])
   end)
