@@ -137,13 +137,11 @@ foreach(label server interop examples browser bench)
   endforeach()
 endforeach()
 
-# The server is the same with several workers: all its specs once more.
+# The server is the same with several workers: its specs once more, without those that take long and
+# are about what a worker does by itself.
 file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
   "${CMAKE_CURRENT_SOURCE_DIR}/tests/server/*_spec.lua")
-if(TIDEWIRE_SANITIZE MATCHES "thread")
-  # Minutes of what a worker does by itself, in which no other thread has a part.
-  list(FILTER specs EXCLUDE REGEX "/(budget_callbacks|budget_deep|deep_recursion|memory)_spec")
-endif()
+list(FILTER specs EXCLUDE REGEX "/(budget_callbacks|budget_deep|deep_recursion|memory)_spec")
 foreach(spec IN LISTS specs)
   tidewire_spec(workers "${spec}" "@3" ${sanitizer_environment} "TIDEWIRE_TEST_WORKERS=3")
 endforeach()
