@@ -24,6 +24,9 @@
 enum { CHECKS = 4 };
 static const uint64_t SHORTEST_NS = 5 * 1000000, LONGEST_NS = 250 * 1000000;
 
+/* More CPU time than the signal's handler takes. */
+static const uint64_t HANDLER_NS = 1000000;
+
 /* A script that has not ended so long after the first signal is in a C function. */
 static const uint64_t STUCK_NS = 2000000000;
 
@@ -34,6 +37,9 @@ struct watched {
     pthread_t thread;
     clockid_t cpu;
     uint64_t logged_run; /* the log says that this run is stuck */
+    uint64_t over_run;   /* the last look found that this run is to end, */
+    uint64_t cpu_ns;     /* the thread had used so much CPU time, */
+    bool was_sent;       /* and it was sent the signal */
     struct blocked blocked;
 };
 
@@ -87,14 +93,27 @@ static void log_stuck(struct watched *watched, const struct budget_sample *sampl
     log_set_worker(-1);
 }
 
-/* True: its run has exceeded its budget, and was sent the signal. */
+/* Has the thread run since the last look at this run? One that waits in a system call is not sent
+ * the signal, which would end some of them early. The signal's handler runs for less than
+ * HANDLER_NS. */
+static bool has_run(const struct watched *watched, uint64_t run, uint64_t cpu_ns) {
+    uint64_t least = watched->was_sent ? HANDLER_NS : 1;
+    return watched->over_run == run && cpu_ns - watched->cpu_ns >= least;
+}
+
+/* True: its run has exceeded its budget, and is sent the signal when it runs. */
 static bool check(struct watched *watched) {
-    struct budget_sample sample = budget_sample(watched->budget, clock_ns(watched->cpu));
+    uint64_t cpu_ns = clock_ns(watched->cpu);
+    struct budget_sample sample = budget_sample(watched->budget, cpu_ns);
     if (!sample.is_over)
         return false;
     if (sample.over_ns > STUCK_NS && sample.run != watched->logged_run)
         log_stuck(watched, &sample);
-    pthread_kill(watched->thread, SIGURG);
+    watched->was_sent = has_run(watched, sample.run, cpu_ns);
+    watched->over_run = sample.run;
+    watched->cpu_ns = cpu_ns;
+    if (watched->was_sent)
+        pthread_kill(watched->thread, SIGURG);
     return true;
 }
 
