@@ -8,6 +8,10 @@ local core = require "tidewire.core"
 
 local lua = core.guarded
 
+-- The library has a copy of the globals (library.h), which a module cannot change, but not of the
+-- tables in it.
+local concat, sort, searchpath = table.concat, table.sort, package.searchpath
+
 -- ---- functions of Lua's ----
 
 --- A message handler that does nothing when time is over, as in guarded.lua.
@@ -66,7 +70,7 @@ for name, value in pairs(functions) do
       _G[name][inner] = f
     end
   else
-    _G[name] = value
+    _G[name], _ENV[name] = value, value
   end
 end
 
@@ -124,7 +128,7 @@ local function script_searcher(path, library_path)
     end
   end
   return function(name)
-    local file, tried = package.searchpath(name, package.path)
+    local file, tried = searchpath(name, package.path)
     note(name, file)
     if not file then
       return tried
@@ -154,9 +158,9 @@ local function load_module(name, path, library_path, cpath)
   local ok, result = xpcall(require, function(err)
     return require("tidewire.load.script_file").message_handler(err)
   end, name)
-  local list = table.concat(files, "\n")
+  local list = concat(files, "\n")
   if not ok then
-    local file = package.searchpath(name, path)
+    local file = searchpath(name, path)
     local problem = require("tidewire.load.script_file").problem_of(result, file or name)
     local place = problem.line and ("%s:%d: "):format(problem.file, problem.line)
       or file and problem.file .. ": " or ""
@@ -164,7 +168,7 @@ local function load_module(name, path, library_path, cpath)
     return list, place .. problem.message .. (traceback ~= "" and "\n" .. traceback or "")
   elseif type(result) ~= "table" then
     return list, ("%s: the module of a pool must return a table of functions, and it returns %s")
-      :format(package.searchpath(name, path) or name,
+      :format(searchpath(name, path) or name,
         result == true and "nothing" or require("tidewire.load.option_types").describe(result))
   end
   module = result
@@ -188,11 +192,11 @@ local function find(name)
       names[#names + 1] = key
     end
   end
-  table.sort(names)
+  sort(names)
   local hint = require("tidewire.base.suggest").hint(name, names)
   if hint == "" then
     hint = #names == 0 and "; it has none"
-      or "; it has " .. table.concat(names, ", ", 1, math.min(#names, 12))
+      or "; it has " .. concat(names, ", ", 1, #names < 12 and #names or 12)
   end
   return nil, hint
 end
@@ -202,7 +206,7 @@ end
 ---@return { message: string, traceback: string, kind: string, value: any }
 local function handler(value)
   local errors = require "tidewire.errors"
-  local err = errors.new("script", value, "pool", debug.traceback(nil, 2))
+  local err = errors.new("script", value, "pool", lua.traceback(nil, 2))
   return { message = err.message, traceback = err.traceback, kind = err.kind, value = err.value }
 end
 

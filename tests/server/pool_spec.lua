@@ -224,3 +224,31 @@ describe("an error in a thread", function()
       'event=script_error.*hook=handle_message why="db.lua:7: broken"'))
   end)
 end)
+
+describe("a module that empties the table of globals", function()
+  it("can still be called, and its errors are described", function()
+    local other <close> = server.start(pooled.options([[
+      local globals, error, next = _G, error, next
+      local M = {}
+      function M.empties()
+        for name in next, globals do globals[name] = nil end
+      end
+      function M.fails() error("broken") end
+      function M.throws() error { 1 } end
+      return M
+    ]], "{ threads = 1 }"))
+    local bob = other:connect("/run")
+    local function ask_error(call)
+      return pooled.ask(bob, ([[
+        local _, err = pcall(pool.call, pool, %s)
+        if type(err) ~= "table" then return err end
+        return err.kind, err.message, err.traceback:find("db.lua:%%d+: in ") ~= nil
+      ]]):format(call))
+    end
+    assert.equal("", pooled.ask(bob, [[pool:call("empties")]]))
+    assert.equal('"script" | "db.lua:6: broken" | true', ask_error '"fails"')
+    assert.equal('"script" | "table: { 1 }" | true', ask_error '"throws"')
+    assert.truthy(ask_error('"fail"'):find('did you mean \\"fails\\"?', 1, true))
+    bob:close()
+  end)
+end)

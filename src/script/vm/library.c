@@ -10,11 +10,18 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Its address is the key of the library's globals in the registry, where they are its own. */
+static const char globals_key;
+
 /* Loads a module of the binary; the upvalue is its entry. */
 static int load_embedded(lua_State *L) {
     const struct embedded_file *file = lua_touserdata(L, lua_upvalueindex(1));
     if (luaL_loadbufferx(L, (const char *)file->bytes, file->size, file->chunkname, "t") != LUA_OK)
         return lua_error(L);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &globals_key) == LUA_TTABLE)
+        lua_setupvalue(L, -2, 1); /* _ENV */
+    else
+        lua_pop(L, 1);
     lua_pushstring(L, file->name);
     lua_call(L, 1, 1);
     return 1;
@@ -28,6 +35,19 @@ void library_preload(lua_State *L) {
         lua_setfield(L, -2, file->name);
     }
     lua_pop(L, 1);
+}
+
+void library_keep_globals(lua_State *L) {
+    lua_newtable(L); /* copy */
+    lua_pushglobaltable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) { /* copy, globals, name, value */
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -5);
+    }
+    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &globals_key);
 }
 
 /* The module tidewire.templates: a list of the files of `tidewire new`. */

@@ -11,6 +11,9 @@ struct lua_State;
 
 /* Makes the library's modules available to `require`. May raise errors. */
 void library_preload(struct lua_State *L);
+/* Modules of the library that are loaded from now on have a copy of the globals for themselves:
+ * scripts may change theirs, while the library still loads modules. May raise errors. */
+void library_keep_globals(struct lua_State *L);
 /* Pushes the value of a module, in a state of its own, which gets Lua's libraries and luv first.
  * May raise errors. */
 void library_open(struct lua_State *L, const char *module);

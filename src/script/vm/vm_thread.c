@@ -44,6 +44,7 @@ static int open_library(lua_State *L) {
     lua_pushcfunction(L, luaopen_tidewire_json_c);
     lua_setfield(L, -2, "tidewire.json_c");
     lua_pop(L, 1);
+    library_keep_globals(L);
     lua_getglobal(L, "require");
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);
@@ -121,7 +122,7 @@ enum vm_thread_result vm_thread_call(struct vm *vm, int arguments, int handler, 
     lua_settop(L, below);
     if (status == LUA_ERRERR) {
         lua_pushliteral(L, "an error in the handling of an error");
-        return VM_THREAD_NO_MEMORY;
+        return vm->memory.blocks.refused ? VM_THREAD_NO_MEMORY : VM_THREAD_FAILED;
     }
     vm_memory_count_error(vm);
     vm_memory_push_message(L);
