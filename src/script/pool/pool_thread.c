@@ -31,9 +31,12 @@ static void push_functions(lua_State *L) {
     lua_remove(L, 1);
 }
 
+/* The threads may have been told to end before there was a state to interrupt. */
 static void set_vm(struct pool_thread *thread, struct vm *vm) {
     uv_mutex_lock(&thread->pool->lock);
     thread->vm = vm;
+    if (vm != NULL && thread->pool->must_stop)
+        pool_interrupt(thread);
     uv_mutex_unlock(&thread->pool->lock);
 }
 
