@@ -287,12 +287,8 @@ function run.run(order, ...)
       :format(program, order.timeout, limit)
   end
   local rest = math.max(0.001, deadline - core.monotonic())
-  local child, problem = core.child_start(task, order.arguments, order.environment, order.cwd,
+  local child = core.child_start(task, order.arguments, order.environment, order.cwd,
     order.stdin, order.max_output, rest, order.on_stdout ~= nil, order.on_stderr ~= nil)
-  if not child then
-    place.has_ended = true
-    return nil, problem
-  end
   place.child = child
   local code, signal, stdout, stderr = wait_for_end(order, child)
   place.has_ended = true

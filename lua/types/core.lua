@@ -458,7 +458,8 @@ function core.http_end(request) end
 
 -- ---- bind_children.c ----
 
---- Starts a program. The caller must call child_end.
+--- Begins to start a program; child_result tells if that is not possible. The caller must call
+--- child_end.
 ---@param task integer
 ---@param arguments string[]    the program first
 ---@param environment string[]  "NAME=value"
@@ -468,8 +469,7 @@ function core.http_end(request) end
 ---@param seconds number        until it is ended
 ---@param takes_stdout boolean  child_take takes its output
 ---@param takes_stderr boolean
----@return integer? child
----@return string? message
+---@return integer child
 function core.child_start(task, arguments, environment, cwd, input, max_output, seconds,
   takes_stdout, takes_stderr) end
 

@@ -2,6 +2,7 @@
 -- limits, and that nothing is left of it. tests/lua/run_spec.lua tests invalid arguments.
 
 local cjson = require "cjson"
+local faults = require "support.faults"
 local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
@@ -363,6 +364,74 @@ describe("tw.run", function()
       assert.equal(0, cjson.decode((client:receive(60))).bad)
     end
     none_is_left(app.pid, "no such text")
+  end)
+end)
+
+describe("a start that takes long", function()
+  local other, bob, started
+
+  --- Waits until so many starts have begun, of those that this test has asked for.
+  local function wait_for_starts(count)
+    assert.is_truthy(loop.wait_until(function() return faults.spawns(other) == started + count end))
+  end
+
+  --- Lets all starts that have begun go on, and waits until they are over.
+  local function release()
+    faults.block_spawn(other, false)
+    assert.is_truthy(loop.wait_until(function()
+      local begun, done = faults.spawns(other)
+      return begun == done
+    end))
+  end
+
+  before_each(function()
+    other = server.start(faults.options({
+      app = APP, options = { "--drain-seconds", "0.1" }, environment = { UV_THREADPOOL_SIZE = "1" },
+    }))
+    bob = other:connect()
+    started = faults.spawns(other) -- while the code was loaded
+    faults.block_spawn(other, true)
+  end)
+  after_each(function()
+    faults.block_spawn(other, false)
+    stream.close_all()
+    other:stop()
+  end)
+
+  it("holds up no connection", function()
+    bob:send_text(cjson.encode({ what = "run", program = command({ "echo", "x" }) }))
+    wait_for_starts(1)
+    for _ = 1, 6 do assert.equal("hello", (other:connect("/echo"):ask("hello"))) end
+    release()
+    assert.equal("x\n", cjson.decode((bob:receive(60))).result.stdout)
+  end)
+
+  it("counts in the program's time: what runs afterwards is ended, what waits is not started",
+    function()
+      local sleep = command({ "sleep", "210987MARK" }, { timeout = 0.1 })
+      assert.same({ "1 sleep: timed out after 0.1 s", "2 sleep: timed out after 0.1 s" },
+        ask({ what = "queue", programs = { sleep, sleep } }, bob).ends)
+      release()
+      none_is_left(other.pid, "210987MARK")
+      assert.equal("x\n", run({ "echo", "x" }, bob).result.stdout)
+      assert.equal(started + 2, (faults.spawns(other)))
+    end)
+
+  it("outlives the coroutine that waits, and the program is ended", function()
+    ask({ what = "closed", program = command({ "sleep", "109876MARK" }) }, bob)
+    wait_for_starts(1)
+    release()
+    none_is_left(other.pid, "109876MARK")
+  end)
+
+  it("outlives the scripts, and the server ends when the program has ended", function()
+    bob:send_text(cjson.encode({ what = "run", program = command({ "sleep", "198765MARK" }) }))
+    wait_for_starts(1)
+    other:signal("sigterm")
+    bob:wait_closed()
+    release()
+    assert.same({ 0, 0 }, { other.process:wait_exit() })
+    none_is_left(other.pid, "198765MARK")
   end)
 end)
 

@@ -1,10 +1,11 @@
 /* faults.c -- lets system calls of a program fail, for tests. Preloaded (LD_PRELOAD).
  *
  * The numbers that say what fails are in the file TIDEWIRE_FAULTS, which the test changes while the
- * program runs; faults.lua writes them. Only TCP sockets are concerned. */
+ * program runs; faults.lua writes them. Of sockets only those of TCP are concerned. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,9 +23,11 @@ struct fault {
 /* The file; the same order as in faults.lua. */
 struct faults {
     struct fault send, receive, accept;
-    _Atomic int32_t send_bytes;    /* the most that one call sends; 0: no limit */
-    _Atomic int32_t clock_seconds; /* added to the time of day */
-    _Atomic int32_t send_waits;    /* calls do not return while this is not 0 */
+    _Atomic int32_t send_bytes;              /* the most that one call sends; 0: no limit */
+    _Atomic int32_t clock_seconds;           /* added to the time of day */
+    _Atomic int32_t send_waits;              /* calls do not return while this is not 0 */
+    _Atomic int32_t spawn_waits;             /* the same of posix_spawn() */
+    _Atomic int32_t spawn_begun, spawn_done; /* calls of posix_spawn() */
 };
 
 static struct faults none, *faults = &none;
@@ -78,6 +81,18 @@ ssize_t recv(int fd, void *bytes, size_t size, int flags) {
 
 int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict len, int flags) {
     return fails(&faults->accept, fd) ? -1 : REAL(accept4)(fd, address, len, flags);
+}
+
+int posix_spawn(pid_t *restrict pid, const char *restrict path,
+                const posix_spawn_file_actions_t *restrict actions,
+                const posix_spawnattr_t *restrict attributes, char *const arguments[restrict],
+                char *const environment[restrict]) {
+    atomic_fetch_add(&faults->spawn_begun, 1);
+    while (atomic_load(&faults->spawn_waits) != 0)
+        usleep(1000);
+    int error = REAL(posix_spawn)(pid, path, actions, attributes, arguments, environment);
+    atomic_fetch_add(&faults->spawn_done, 1);
+    return error;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {

@@ -15,8 +15,9 @@ local LIBRARY = (os.getenv("TIDEWIRE_BUILD_DIR") or "build/debug") .. "/tests/fa
 -- Where each number is in the file, in units of four bytes.
 local PLACES = {
   send = 0, receive = 3, accept = 6, send_bytes = 9, clock_seconds = 10, send_waits = 11,
+  spawn_waits = 12, spawn_begun = 13, spawn_done = 14,
 }
-local SIZE = 4 * 12
+local SIZE = 4 * 15
 
 -- Linux's numbers, which are the same on most processors.
 local ERRORS = {
@@ -62,14 +63,15 @@ function faults.set(app, call, name, count)
   write(app, PLACES[call] + 1, count)
 end
 
+local function read(app, place)
+  return (string.unpack("=i4", process.read_file(app.directory .. "/faults"), 4 * place + 1))
+end
+
 --- How many of these calls have failed so far.
 ---@param app support.server
 ---@param call "send"|"receive"|"accept"
 ---@return integer
-function faults.done(app, call)
-  local text = process.read_file(app.directory .. "/faults")
-  return (string.unpack("=i4", text, 4 * (PLACES[call] + 2) + 1))
-end
+function faults.done(app, call) return read(app, PLACES[call] + 2) end
 
 --- The most bytes that one call sends; 0: no limit.
 ---@param app support.server
@@ -80,6 +82,17 @@ function faults.limit_send(app, bytes) write(app, PLACES.send_bytes, bytes) end
 ---@param app support.server
 ---@param waits boolean
 function faults.block_send(app, waits) write(app, PLACES.send_waits, waits and 1 or 0) end
+
+--- Calls of posix_spawn() start nothing and do not return, until it is false.
+---@param app support.server
+---@param waits boolean
+function faults.block_spawn(app, waits) write(app, PLACES.spawn_waits, waits and 1 or 0) end
+
+--- How many calls of posix_spawn() have begun, and how many have returned.
+---@param app support.server
+---@return integer begun
+---@return integer done
+function faults.spawns(app) return read(app, PLACES.spawn_begun), read(app, PLACES.spawn_done) end
 
 --- Sets the clock of the time of day.
 ---@param app support.server

@@ -44,12 +44,11 @@ static struct children *children_of(struct vm *vm) {
 }
 
 /* core.child_start(task, arguments, environment, cwd|nil, input|nil, max_output, seconds,
- *                  takes_stdout, takes_stderr) -> child | nil, message
+ *                  takes_stdout, takes_stderr) -> child
  * arguments: a list of strings, at least one; environment: the same of "NAME=value". The caller
  * must call core.child_end. */
 static int core_child_start(lua_State *L) {
     struct vm *vm = vm_of(L);
-    char problem[512];
     uint64_t task = (uint64_t)luaL_checkinteger(L, 1);
     lua_Integer max_output = luaL_checkinteger(L, 6);
     lua_Number seconds = luaL_checknumber(L, 7);
@@ -65,11 +64,7 @@ static int core_child_start(lua_State *L) {
     options.launch.arguments = push_strings(L, 2);
     options.launch.environment = push_strings(L, 3);
     luaL_argcheck(L, options.launch.arguments[0] != NULL, 2, "a program is expected");
-    uint64_t number = children_start(children_of(vm), &options, task,
-                                     &(struct error_text){problem, sizeof problem});
-    if (number == 0)
-        return bind_push_failure(L, problem);
-    lua_pushinteger(L, (lua_Integer)number);
+    lua_pushinteger(L, (lua_Integer)children_start(children_of(vm), &options, task));
     return 1;
 }
 

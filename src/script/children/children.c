@@ -57,6 +57,8 @@ struct child {
     struct children *children;
     struct child *next, **link; /* in the list of all */
     uint64_t number, tag;
+    struct launching *launching; /* NULL: the program was started, or cannot be */
+    size_t launching_size;
     int pid;
     struct watched exit;       /* a pidfd; not open: `look` looks */
     uv_timer_t look, deadline; /* `deadline`: of the next step towards its end */
@@ -69,7 +71,7 @@ struct child {
     bool had_output; /* since the last pass */
     unsigned passes;
     int status; /* of waitpid() */
-    char problem[256];
+    char problem[512];
 };
 
 /* ---- memory ---- */
@@ -89,6 +91,11 @@ static void free_input(struct child *child) {
     resize(child, child->input, child->input_len, 0);
     child->input = NULL;
     child->input_len = 0;
+}
+
+static void free_launching(struct child *child) {
+    resize(child, child->launching, child->launching_size, 0);
+    child->launching = NULL;
 }
 
 static void free_child(struct child *child) {
@@ -158,14 +165,18 @@ static void notify(struct child *child) {
     child->is_awaited = false;
 }
 
+/* The result is known. */
+static void conclude(struct child *child) {
+    child->has_ended = true;
+    notify(child);
+}
+
 /* The process is gone and its output read, or not needed: nothing is left but the result. */
 static void finish(struct child *child) {
-    if (child->has_ended)
-        return;
-    child->has_ended = true;
     close_pipes(child);
-    close_timer(&child->deadline);
-    notify(child);
+    if (!uv_is_closing((uv_handle_t *)&child->deadline))
+        close_timer(&child->deadline);
+    conclude(child);
 }
 
 static bool is_complete(const struct child *child) {
@@ -184,21 +195,35 @@ static void on_kill_time(uv_timer_t *timer) {
     uv_timer_start(timer, on_unkillable, TERM_MS, 0);
 }
 
-/* Ends the process group. The child has ended when the process is gone. */
+static void end_group(struct child *child) {
+    uv_kill(-child->pid, SIGTERM);
+    uv_timer_start(&child->deadline, on_kill_time, TERM_MS, 0);
+}
+
+/* Ends the process group. The child has ended when the process is gone. One that is being started
+ * has ended now: its process is ended as soon as it is known. */
 static void terminate(struct child *child) {
-    close_pipes(child);
-    if (child->has_exited) {
-        finish(child);
-    } else if (!child->is_ending) {
-        uv_kill(-child->pid, SIGTERM);
-        uv_timer_start(&child->deadline, on_kill_time, TERM_MS, 0);
-    }
+    bool was_ending = child->is_ending;
     child->is_ending = true;
+    close_pipes(child);
+    if (child->launching != NULL) {
+        uv_timer_stop(&child->deadline);
+        launch_cancel(child->launching);
+        conclude(child);
+    } else if (child->has_exited) {
+        finish(child);
+    } else if (!was_ending) {
+        end_group(child);
+    }
+}
+
+static void note_problem(struct child *child, const char *problem) {
+    if (child->problem[0] == '\0')
+        snprintf(child->problem, sizeof child->problem, "%s", problem);
 }
 
 static void fail(struct child *child, const char *problem) {
-    if (child->problem[0] == '\0')
-        snprintf(child->problem, sizeof child->problem, "%s", problem);
+    note_problem(child, problem);
     terminate(child);
 }
 
@@ -397,14 +422,9 @@ static void on_input(uv_poll_t *poll, int status, int events) {
 
 /* ---- the start ---- */
 
-static void begin(struct child *child, const struct launched *launched, uint64_t timeout_ms) {
-    uv_loop_t *loop = child->children->loop;
+static void begin(struct child *child, const struct launched *launched) {
     child->pid = launched->pid;
     watch_exit(child);
-    uv_timer_init(loop, opened(child, &child->deadline));
-    uv_update_time(loop); /* it may be old: a hook has run since */
-    if (timeout_ms > 0)
-        uv_timer_start(&child->deadline, on_timed_out, timeout_ms, 0);
     for (int i = 0; i < CHILD_OUTPUTS; i++) {
         watch(child, &child->output[i].pipe, launched->pipes[LAUNCH_OUTPUT + i]);
         begin_reading(&child->output[i]);
@@ -412,6 +432,25 @@ static void begin(struct child *child, const struct launched *launched, uint64_t
     if (launched->pipes[LAUNCH_INPUT] >= 0 &&
         watch(child, &child->input_pipe, launched->pipes[LAUNCH_INPUT]))
         uv_poll_start(&child->input_pipe.poll, UV_WRITABLE, on_input);
+}
+
+/* The program does not run. */
+static void fail_start(struct child *child, const char *problem) {
+    note_problem(child, problem);
+    finish(child);
+}
+
+static void on_launched(void *user, const struct launched *launched, const char *problem) {
+    struct child *child = user;
+    if (problem != NULL)
+        fail_start(child, problem);
+    else
+        begin(child, launched);
+    free_launching(child);
+    if (problem == NULL && child->is_ending) {
+        close_pipes(child);
+        end_group(child);
+    }
 }
 
 static struct child *new_child(struct children *children) {
@@ -437,27 +476,35 @@ static bool copy_input(struct child *child, struct slice input) {
     return true;
 }
 
-uint64_t children_start(struct children *children, const struct child_options *options,
-                        uint64_t tag, const struct error_text *problem) {
+/* Lets a thread start the program. */
+static void launch(struct child *child, const struct child_options *options) {
     struct launch launch = options->launch;
-    struct launched launched;
-    struct child *child = new_child(children);
     launch.has_input = options->input.bytes != NULL;
-    bool ok = copy_input(child, options->input);
-    if (!ok)
-        error_text_fail(problem, "%s: limits.memory leaves no room for its input",
-                        launch.arguments[0]);
-    ok = ok && launch_program(&launch, &launched, problem);
-    if (!ok) {
-        free_child(child);
-        return 0;
-    }
+    child->launching_size = launch_size(&launch);
+    void *memory = resize(child, NULL, 0, child->launching_size);
+    if (memory == NULL)
+        fail_start(child, "limits.memory leaves no room for its arguments");
+    else
+        child->launching = launch_begin(memory, child->children->loop, &launch, on_launched, child);
+}
+
+uint64_t children_start(struct children *children, const struct child_options *options,
+                        uint64_t tag) {
+    uv_loop_t *loop = children->loop;
+    struct child *child = new_child(children);
     child->tag = tag;
     child->max_output = options->max_output;
     child->is_wanted = true;
     for (int i = 0; i < CHILD_OUTPUTS; i++)
         child->output[i].is_taken = options->is_taken[i];
-    begin(child, &launched, options->timeout_ms);
+    uv_timer_init(loop, opened(child, &child->deadline));
+    uv_update_time(loop); /* it may be old: a hook has run since */
+    if (options->timeout_ms > 0)
+        uv_timer_start(&child->deadline, on_timed_out, options->timeout_ms, 0);
+    if (copy_input(child, options->input))
+        launch(child, options);
+    else
+        fail_start(child, "limits.memory leaves no room for its input");
     child->number = slots_add(&children->numbered, child);
     return child->number;
 }

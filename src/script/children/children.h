@@ -42,10 +42,10 @@ struct child_result {
 
 struct children *children_new(uv_loop_t *loop, const struct children_owner *owner);
 
-/* Starts a child. Returns its number, for which the caller calls children_end(); 0, with a
- * sentence, when that is not possible. */
+/* Begins to start a child; its result tells if that is not possible. Returns its number, for which
+ * the caller calls children_end(). The options are borrowed until this returns. */
 uint64_t children_start(struct children *children, const struct child_options *options,
-                        uint64_t tag, const struct error_text *problem);
+                        uint64_t tag);
 /* Has the child ended? The result is borrowed until children_end(). */
 bool children_result(const struct children *children, uint64_t number, struct child_result *out);
 /* The output that has come since the last call, borrowed until the next call of any function here;

@@ -1,10 +1,13 @@
 /* launch.c -- starts a program in a process of its own. See launch.h.
  *
- * By posix_spawn(), which does not copy the tables of this process's memory as fork() does: with
- * much memory that would hold up the worker. */
+ * By posix_spawn(), which does not copy the tables of this process's memory as fork() does. It
+ * suspends the calling thread until the system has loaded the program, so a thread of libuv's pool
+ * calls it. In threads of their own, starts from a disk that does not answer would pile up; the
+ * pool's number of threads is fixed, and a start that waits for one can be cancelled. */
 #include "script/children/launch.h"
 
 #include "base/descriptors.h"
+#include "base/error_text.h"
 #include "base/mem.h"
 #include "base/signal_mask.h"
 
@@ -15,6 +18,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+struct launching {
+    uv_work_t work;
+    struct launch launch; /* its texts are behind `texts` */
+    launched_fn *on_launched;
+    void *user;
+    struct launched launched;
+    char problem[512]; /* empty: none */
+    char *texts[];     /* the arguments, NULL, the environment, NULL; then the bytes of all */
+};
 
 /* As that of execvp(3), without the current folder. */
 static const char default_path[] = "/usr/local/bin:/usr/bin:/bin";
@@ -108,24 +121,26 @@ static int spawn(const struct launch *launch, const char *file, int pipes[LAUNCH
 /* A program that is there and "does not exist" is a script whose interpreter does not. */
 static bool explain(const struct launch *launch, const char *file, int error,
                     const struct error_text *problem) {
-    const char *name = launch->arguments[0];
     struct stat info;
     if (launch->folder != NULL && stat(launch->folder, &info) != 0)
-        return error_text_fail(problem, "%s: cwd %s: %s", name, launch->folder, strerror(errno));
+        return error_text_fail(problem, "cwd %s: %s", launch->folder, strerror(errno));
     if (launch->folder != NULL && !S_ISDIR(info.st_mode))
-        return error_text_fail(problem, "%s: cwd %s: %s", name, launch->folder, strerror(ENOTDIR));
+        return error_text_fail(problem, "cwd %s: %s", launch->folder, strerror(ENOTDIR));
     if (error == ENOENT && stat(file, &info) == 0)
-        return error_text_fail(problem, "%s: the interpreter that it names does not exist", name);
-    return error_text_fail(problem, "%s: %s", name, strerror(error));
+        return error_text_fail(problem, "the interpreter that it names does not exist");
+    return error_text_fail(problem, "%s", strerror(error));
 }
 
-bool launch_program(const struct launch *launch, struct launched *out,
-                    const struct error_text *problem) {
-    const char *name = launch->arguments[0], *path = path_of(launch->environment);
+/* ---- the start ---- */
+
+/* On any thread. False, with a sentence: the program cannot be started. */
+static bool start(const struct launch *launch, struct launched *out,
+                  const struct error_text *problem) {
+    const char *path = path_of(launch->environment);
     int pipes[LAUNCH_PIPES][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
-    char *file = find(name, path);
+    char *file = find(launch->arguments[0], path);
     if (file == NULL)
-        return error_text_fail(problem, "%s: not found in PATH, %s", name, path);
+        return error_text_fail(problem, "not found in PATH, %s", path);
     int error = make_pipes(launch, pipes) ? 0 : errno;
     bool ok = error == 0 && (error = spawn(launch, file, pipes, &out->pid)) == 0;
     if (!ok)
@@ -135,4 +150,75 @@ bool launch_program(const struct launch *launch, struct launched *out,
         out->pipes[i] = ok ? pipes[i][i == LAUNCH_INPUT ? 1 : 0] : -1;
     mem_free(file);
     return ok;
+}
+
+static void on_work(uv_work_t *work) {
+    struct launching *launching = work->data;
+    start(&launching->launch, &launching->launched,
+          &(struct error_text){launching->problem, sizeof launching->problem});
+}
+
+static void on_work_over(uv_work_t *work, int status) {
+    struct launching *launching = work->data;
+    const char *problem = launching->problem[0] == '\0' ? NULL : launching->problem;
+    if (status != 0)
+        problem = "cancelled";
+    launching->on_launched(launching->user, &launching->launched, problem);
+}
+
+/* ---- copies ---- */
+
+/* Adds the sizes of the texts. Returns the number of texts, with the NULL at the end. */
+static size_t measure(char *const *texts, size_t *size) {
+    size_t count = 0;
+    for (; texts[count] != NULL; count++)
+        *size += strlen(texts[count]) + 1;
+    return count + 1;
+}
+
+size_t launch_size(const struct launch *launch) {
+    size_t size = launch->folder == NULL ? 0 : strlen(launch->folder) + 1;
+    size_t count = measure(launch->arguments, &size);
+    count += measure(launch->environment, &size);
+    return sizeof(struct launching) + count * sizeof(char *) + size;
+}
+
+static char *copy_text(const char *text, char **at) {
+    char *copy = *at;
+    *at = stpcpy(copy, text) + 1;
+    return copy;
+}
+
+/* Returns the place behind the copies' NULL. */
+static char **copy_texts(char *const *texts, char **copies, char **at) {
+    for (; *texts != NULL; texts++)
+        *copies++ = copy_text(*texts, at);
+    *copies++ = NULL;
+    return copies;
+}
+
+struct launching *launch_begin(void *memory, uv_loop_t *loop, const struct launch *launch,
+                               launched_fn *on_launched, void *user) {
+    struct launching *launching = memory;
+    size_t size = 0;
+    size_t arguments = measure(launch->arguments, &size);
+    size_t variables = measure(launch->environment, &size);
+    *launching = (struct launching){
+        .work.data = launching,
+        .launch = *launch,
+        .on_launched = on_launched,
+        .user = user,
+    };
+    char *at = (char *)(launching->texts + arguments + variables);
+    launching->launch.arguments = launching->texts;
+    launching->launch.environment = copy_texts(launch->arguments, launching->texts, &at);
+    copy_texts(launch->environment, launching->texts + arguments, &at);
+    if (launch->folder != NULL)
+        launching->launch.folder = copy_text(launch->folder, &at);
+    uv_queue_work(loop, &launching->work, on_work, on_work_over);
+    return launching;
+}
+
+void launch_cancel(struct launching *launching) {
+    uv_cancel((uv_req_t *)&launching->work);
 }

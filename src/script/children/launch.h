@@ -1,15 +1,14 @@
-/* launch.h -- starts a program in a process of its own, with pipes. Any thread; no loop, no Lua.
+/* launch.h -- starts a program in a process of its own, with pipes, on libuv's thread pool.
  *
  * The process is the first of a new session and process group. It has the given standard input,
  * its own pipes as standard output and error, no other descriptor, no blocked or ignored signal. */
 #ifndef TIDEWIRE_SCRIPT_CHILDREN_LAUNCH_H
 #define TIDEWIRE_SCRIPT_CHILDREN_LAUNCH_H
 
-#include "base/error_text.h"
-
 #include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
 
-/* Borrowed until launch_program() has returned. */
 struct launch {
     char *const *arguments;   /* the program's name first; ends with NULL */
     char *const *environment; /* "NAME=value"; ends with NULL */
@@ -24,10 +23,21 @@ struct launched {
     int pipes[LAUNCH_PIPES]; /* our ends, which do not block; -1: there is none */
 };
 
-/* False, with a sentence: the program cannot be started. A name without a slash is looked up in the
- * PATH of the environment that the program gets. The caller waits for the pid and closes the
- * pipes. */
-bool launch_program(const struct launch *launch, struct launched *out,
-                    const struct error_text *problem);
+/* A start under way. */
+struct launching;
+
+/* On the loop. `problem` is why the program cannot be started; NULL: it runs, and the callee waits
+ * for the pid and closes the pipes. The callee may free the memory of the start. */
+typedef void launched_fn(void *user, const struct launched *launched, const char *problem);
+
+/* The bytes of memory that the start takes, with copies of all texts. */
+size_t launch_size(const struct launch *launch);
+/* Starts the program, and calls on_launched once, later. `memory` has launch_size() bytes, and is
+ * the start until then. A name without a slash is looked up in the PATH of the environment that the
+ * program gets. */
+struct launching *launch_begin(void *memory, uv_loop_t *loop, const struct launch *launch,
+                               launched_fn *on_launched, void *user);
+/* The program is not needed. It may run all the same if a thread has begun its start. */
+void launch_cancel(struct launching *launching);
 
 #endif
