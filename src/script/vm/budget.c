@@ -81,7 +81,8 @@ uint64_t budget_least_ns(const struct budget *budget) {
 }
 
 void budget_want_line(struct budget *budget, uint64_t run) {
-    store(&budget->line_wanted, run);
+    /* behind its reading of the line before */
+    atomic_store_explicit(&budget->line_wanted, run, memory_order_release);
 }
 
 bool budget_line(const struct budget *budget, uint64_t run, struct script_line *line) {
@@ -96,7 +97,8 @@ bool budget_line(const struct budget *budget, uint64_t run, struct script_line *
 /* In the hook: the watchdog reads `line` only of the run that it has asked for, once. */
 static void note_line(struct budget *budget, lua_State *L) {
     uint64_t run = load(&budget->run);
-    if (run % 2 == 0 || load(&budget->line_wanted) != run || load(&budget->line_run) == run)
+    if (run % 2 == 0 || load(&budget->line_run) == run ||
+        atomic_load_explicit(&budget->line_wanted, memory_order_acquire) != run)
         return;
     vm_find_line(L, &budget->line);
     atomic_store_explicit(&budget->line_run, run, memory_order_release);
