@@ -6,6 +6,7 @@
 
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
+local guards = require "tidewire.guards"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 local generation_timers = require "tidewire.reload.generation_timers"
@@ -45,28 +46,9 @@ function async.resume(co, ...)
   return pass_on(co, raw_resume(co, ...))
 end
 
-local function check_wrapped(co, ok, ...)
-  if ok then
-    return ...
-  end
-  local message = ...
-  if raw_status(co) == "dead" then
-    local closed, other = raw_close(co)
-    message = closed and message or other
-  end
-  error(message, 2) -- the tail call before made the caller of the wrapped function the second level
-end
-
 --- coroutine.wrap, through which tw.sleep, tw.await and tw.http.request can wait.
-function async.wrap(f)
-  if type(f) ~= "function" then
-    error(("bad argument #1 to 'wrap' (function expected, got %s)"):format(type(f)), 2)
-  end
-  local co = coroutine.create(f)
-  return function(...)
-    return check_wrapped(co, async.resume(co, ...))
-  end
-end
+---@type fun(f: function): function
+async.wrap = guards.make_wrap(async.resume)
 
 --- The first level from `level` on that is a line of a script, as the caller counts; else `level`.
 local function script_level(level)

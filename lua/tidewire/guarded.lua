@@ -7,21 +7,11 @@
 
 local async = require "tidewire.async"
 local core = require "tidewire.core"
+local guards = require "tidewire.guards"
 local luv_sockets = require "tidewire.luv.sockets"
 local luv_timers = require "tidewire.luv.timers"
 
-local is_over, lua = core.is_over, core.guarded
-
---- A message handler that does nothing when time is over: it could not be ended. The tail call
---- leaves the stack as the handler expects it.
-local function guard(handler)
-  return function(...)
-    if is_over() then
-      return ...
-    end
-    return handler(...)
-  end
-end
+local lua = core.guarded
 
 local function sethook()
   error("debug.sethook: hooks are the server's, which ends with them what takes longer than "
@@ -34,7 +24,7 @@ local guarded = {}
 guarded.functions = {
   collectgarbage = lua.collectgarbage,
   pcall = lua.pcall,
-  xpcall = lua.make_xpcall(guard),
+  xpcall = lua.make_xpcall(guards.handler),
   setmetatable = lua.setmetatable,
   coroutine = { resume = async.resume, wrap = async.wrap, close = lua.close },
   io = { popen = lua.popen },
@@ -51,15 +41,7 @@ guarded.modules = {
 --- Puts them into a table of globals.
 ---@param globals table
 function guarded.install(globals)
-  for name, value in pairs(guarded.functions) do
-    if type(value) == "table" then
-      for inner, f in pairs(value) do
-        globals[name][inner] = f
-      end
-    else
-      globals[name] = value
-    end
-  end
+  guards.put(globals, guarded.functions)
   for name, module in pairs(guarded.modules) do
     package.preload[name] = function()
       return require(module)

@@ -5,6 +5,7 @@
 -- Only what a call needs is loaded at once: a thread shall cost little.
 
 local core = require "tidewire.core"
+local guards = require "tidewire.guards"
 
 local lua = core.guarded
 
@@ -13,37 +14,6 @@ local lua = core.guarded
 local concat, sort, searchpath = table.concat, table.sort, package.searchpath
 
 -- ---- functions of Lua's ----
-
---- A message handler that does nothing when time is over, as in guarded.lua.
-local function guard(handler)
-  return function(...)
-    if core.is_over() then
-      return ...
-    end
-    return handler(...)
-  end
-end
-
-local raw_status = coroutine.status
-
-local function check_wrapped(co, ok, ...)
-  if ok then
-    return ...
-  end
-  local message = ...
-  if raw_status(co) == "dead" then
-    local closed, other = lua.close(co)
-    message = closed and message or other
-  end
-  error(message, 2)
-end
-
-local function wrap(f)
-  local co = coroutine.create(f)
-  return function(...)
-    return check_wrapped(co, lua.resume(co, ...))
-  end
-end
 
 local function exit()
   error("os.exit: a thread of a pool cannot end the server", 2)
@@ -57,22 +27,15 @@ end
 --- By the names of the global functions and of the tables that they replace functions of.
 local functions = {
   pcall = lua.pcall,
-  xpcall = lua.make_xpcall(guard),
-  coroutine = { resume = lua.resume, wrap = wrap, close = lua.close },
+  xpcall = lua.make_xpcall(guards.handler),
+  coroutine = { resume = lua.resume, wrap = guards.make_wrap(lua.resume), close = lua.close },
   io = { popen = lua.popen },
   os = { execute = lua.execute, exit = exit },
   debug = { sethook = sethook, traceback = lua.traceback },
 }
 
-for name, value in pairs(functions) do
-  if type(value) == "table" then
-    for inner, f in pairs(value) do
-      _G[name][inner] = f
-    end
-  else
-    _G[name], _ENV[name] = value, value
-  end
-end
+guards.put(_G, functions)
+guards.put(_ENV, functions)
 
 -- ---- `require "tidewire"` ----
 
