@@ -7,6 +7,7 @@
 
 local Conn = require "tidewire.conn"
 local async = require "tidewire.async"
+local call_options = require "tidewire.load.call_options"
 local codecs = require "tidewire.codecs"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
@@ -16,7 +17,6 @@ local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local misuse = require "tidewire.base.misuse"
 local option_types = require "tidewire.load.option_types"
-local options = require "tidewire.load.options"
 
 local connect = {}
 
@@ -28,9 +28,7 @@ local remove = table.remove
 
 local NAME <const>, MIB <const> = "tw.connect: ", 1 << 20
 
---- What the options may have.
----@type tidewire.OptionSpec[]
-local OPTIONS = {
+call_options.declare("connect", {
   { name = "headers", type = "table", default = {} },
   { name = "subprotocols", type = "subprotocols", default = {} },
   { name = "codec", type = "codec", default = "text" },
@@ -41,19 +39,15 @@ local OPTIONS = {
   { name = "max_inbox", type = "size", min = 1, max = 1 << 40, default = MIB },
   { name = "ping_period", type = "seconds", default = 30 },
   { name = "pong_period", type = "seconds", default = 300 },
-}
+})
 
----@type tidewire.OptionSpec[]
-local TLS_OPTIONS = {
+call_options.declare("connect_tls", {
   { name = "ca", type = "text" },
   { name = "certificate", type = "text" },
   { name = "key", type = "text" },
   { name = "verify", type = "boolean", default = true },
   { name = "server_name", type = "text" },
-}
-
-options.declare("connect", OPTIONS)
-options.declare("connect_tls", TLS_OPTIONS)
+})
 
 local function throw(message, ...)
   misuse.throw(NAME .. message, ...)
@@ -129,17 +123,7 @@ end
 --- The effective options.
 local function check(url, given)
   check_url(url)
-  if given ~= nil and (type(given) ~= "table" or missing.is_module(given)) then
-    throw("options must be a table, got %s", option_types.kind(given))
-  end
-  local checked, findings = options.check("connect", given or {}, "", {})
-  if findings.problems[1] then
-    throw("%s", findings.problems[1].message)
-  end
-  local effective = {}
-  for _, spec in ipairs(OPTIONS) do
-    effective[spec.name] = options.effective(spec, { checked })
-  end
+  local effective = call_options.check("connect", given, NAME)
   local tls = effective.tls
   effective.lines = check_headers(effective.headers)
   check_count("subprotocols", effective.subprotocols, core.limits.upstream_subprotocols)

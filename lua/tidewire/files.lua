@@ -5,11 +5,11 @@
 -- line; failures of the system are nil, a message and a number, as io.open's are. Keeps nothing.
 
 local async = require "tidewire.async"
+local call_options = require "tidewire.load.call_options"
 local core = require "tidewire.core"
 local missing = require "tidewire.base.missing"
 local misuse = require "tidewire.base.misuse"
 local option_types = require "tidewire.load.option_types"
-local options = require "tidewire.load.options"
 
 local files = {}
 
@@ -20,21 +20,16 @@ local raw_yield = coroutine.yield
 
 local MIB <const>, LARGEST <const> = 1 << 20, 1 << 40
 
----@type tidewire.OptionSpec[]
-local READ_OPTIONS = {
+call_options.declare("read_file", {
   { name = "max_size", type = "size", min = 0, max = LARGEST, default = 16 * MIB },
-}
+})
 
----@type tidewire.OptionSpec[]
-local WRITE_OPTIONS = {
+call_options.declare("write_file", {
   { name = "append", type = "boolean", default = false },
   { name = "atomic", type = "boolean", default = true },
   { name = "fsync", type = "boolean", default = false },
   { name = "mode", type = "permissions" },
-}
-
-options.declare("read_file", READ_OPTIONS)
-options.declare("write_file", WRITE_OPTIONS)
+})
 
 local function check_path(name, path)
   if missing.is_module(path) then
@@ -46,25 +41,9 @@ local function check_path(name, path)
   end
 end
 
---- The effective options, and those that the script has given.
-local function check_options(name, list_name, list, given)
-  if given ~= nil and (type(given) ~= "table" or missing.is_module(given)) then
-    misuse.throw("%s: options must be a table, got %s", name, option_types.kind(given))
-  end
-  local checked, findings = options.check(list_name, given or {}, "", {})
-  if findings.problems[1] then
-    misuse.throw("%s: %s", name, findings.problems[1].message)
-  end
-  local effective = {}
-  for _, spec in ipairs(list) do
-    effective[spec.name] = options.effective(spec, { checked })
-  end
-  return effective, checked
-end
-
 local function check_read(path, given)
   check_path("tw.read_file", path)
-  return (check_options("tw.read_file", "read_file", READ_OPTIONS, given))
+  return (call_options.check("read_file", given, "tw.read_file: "))
 end
 
 local function check_write(path, data, given)
@@ -73,7 +52,7 @@ local function check_write(path, data, given)
     misuse.throw("tw.write_file: data must be a string, got %s%s", option_types.kind(data),
       type(data) == "table" and "; tw.json.encode makes one of a table" or "")
   end
-  local order, checked = check_options("tw.write_file", "write_file", WRITE_OPTIONS, given)
+  local order, checked = call_options.check("write_file", given, "tw.write_file: ")
   if order.append and checked.atomic then
     misuse.throw "tw.write_file: append and atomic: only a whole file can be replaced at once"
   end

@@ -10,12 +10,12 @@
 -- does not have lasts as long as the old code refers to it.
 
 local async = require "tidewire.async"
+local call_options = require "tidewire.load.call_options"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local missing = require "tidewire.base.missing"
 local misuse = require "tidewire.base.misuse"
 local option_types = require "tidewire.load.option_types"
-local options = require "tidewire.load.options"
 
 local pool = {}
 
@@ -28,32 +28,16 @@ local MOST_THREADS <const> = 1024
 
 -- ---- the script's arguments ----
 
----@type tidewire.OptionSpec[]
-local OPTIONS = {
+call_options.declare("pool", {
   { name = "threads", type = "count", default = 4 },
   { name = "queue", type = "count", default = 1000 },
   { name = "queue_bytes", type = "size", min = 1, max = 1 << 40, default = 16 * MIB },
   { name = "timeout", type = "seconds", positive = true, default = 10 },
   { name = "budget", type = "seconds", positive = true, default = 1 },
   { name = "memory", type = "size", min = MIB, max = 1 << 40 },
-}
+})
 
----@type tidewire.OptionSpec[]
-local CALL_OPTIONS = { { name = "timeout", type = "seconds", positive = true } }
-
-options.declare("pool", OPTIONS)
-options.declare("pool_call", CALL_OPTIONS)
-
-local function check_options(list, given)
-  if given ~= nil and (type(given) ~= "table" or missing.is_module(given)) then
-    misuse.throw("options must be a table, got %s", option_types.kind(given))
-  end
-  local checked, findings = options.check(list, given or {}, "", {})
-  if findings.problems[1] then
-    misuse.throw("%s", findings.problems[1].message)
-  end
-  return checked
-end
+call_options.declare("pool_call", { { name = "timeout", type = "seconds", positive = true } })
 
 --- The effective options of tw.pool.
 local function check(module, given)
@@ -63,14 +47,7 @@ local function check(module, given)
     misuse.throw('tw.pool: module must be a name as for require, such as "db", got %s',
       option_types.describe(module))
   end
-  local ok, checked = pcall(check_options, "pool", given)
-  if not ok then
-    misuse.throw("tw.pool: %s", checked)
-  end
-  local effective = {}
-  for _, spec in ipairs(OPTIONS) do
-    effective[spec.name] = options.effective(spec, { checked })
-  end
+  local effective = call_options.check("pool", given, "tw.pool: ")
   if effective.threads > MOST_THREADS then
     misuse.throw("tw.pool: threads: at most %d are possible, got %d", MOST_THREADS,
       effective.threads)
@@ -242,12 +219,9 @@ end
 ---@return tidewire.Pool
 function Pool:with(given)
   check_itself(self, "with")
-  local ok, checked = pcall(check_options, "pool_call", given)
-  if not ok then
-    error("pool:with: " .. checked, 2)
-  end
+  local order = misuse.blame_caller(call_options.check, "pool_call", given, "pool:with: ")
   return setmetatable({
-    name = self.name, timeout = checked.timeout or self.timeout, of = self.of or self,
+    name = self.name, timeout = order.timeout or self.timeout, of = self.of or self,
   }, Pool)
 end
 

@@ -6,6 +6,7 @@
 -- time, is nil and a message.
 
 local async = require "tidewire.async"
+local call_options = require "tidewire.load.call_options"
 local core = require "tidewire.core"
 local missing = require "tidewire.base.missing"
 local misuse = require "tidewire.base.misuse"
@@ -23,8 +24,7 @@ local raw_yield = coroutine.yield
 local NAME <const>, MIB <const> = "tw.run: ", 1 << 20
 
 --- What stands beside the program and its arguments.
----@type tidewire.OptionSpec[]
-local OPTIONS = {
+call_options.declare("run", {
   { name = "stdin", type = "string" },
   { name = "cwd", type = "bytes" },
   { name = "env", type = "table" },
@@ -33,9 +33,7 @@ local OPTIONS = {
   { name = "max_output", type = "size", min = 0, max = 1 << 40, default = MIB },
   { name = "on_stdout", type = "function" },
   { name = "on_stderr", type = "function" },
-}
-
-options.declare("run", OPTIONS)
+})
 
 local function throw(message, ...)
   misuse.throw(NAME .. message, ...)
@@ -130,14 +128,8 @@ local function check(order, ...)
     throw("a single table is needed: its arguments and options stand in the table")
   end
   local arguments, given = split(order)
-  local checked, findings = options.check("run", given, "", {})
-  if findings.problems[1] then
-    throw("%s", findings.problems[1].message)
-  end
-  local effective = { arguments = check_arguments(arguments) }
-  for _, spec in ipairs(OPTIONS) do
-    effective[spec.name] = options.effective(spec, { checked })
-  end
+  local effective = call_options.check("run", given, NAME)
+  effective.arguments = check_arguments(arguments)
   effective.environment = check_environment(effective.env, effective.clear_env)
   return effective
 end

@@ -4,12 +4,12 @@
 -- connecting, kept connections, misuse that throws.
 
 local Stream = require "tidewire.socket.stream"
+local call_options = require "tidewire.load.call_options"
 local connecting = require "tidewire.socket.connecting"
 local luasocket = require "tidewire.socket.luasocket"
 local misuse = require "tidewire.base.misuse"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
-local options = require "tidewire.load.options"
 local pools = require "tidewire.socket.pools"
 local tls = require "tidewire.socket.tls"
 local waiting = require "tidewire.socket.waiting"
@@ -23,7 +23,7 @@ local socket = {
 
 local CONNECT_SECONDS <const> = 10
 
-options.declare("socket_connect", {
+call_options.declare("socket_connect", {
   { name = "tls", type = "group", group = "socket_tls" },
   { name = "timeout", type = "seconds", positive = true },
   { name = "pool", type = "text" },
@@ -49,26 +49,22 @@ local function check(host, port, given)
   if not number or number < 0 or number > 65535 then
     misuse.throw(NAME .. "port must be a number from 0 to 65535, got %s",
       option_types.describe(port))
-  elseif given ~= nil and (type(given) ~= "table" or missing.is_module(given)) then
-    misuse.throw(NAME .. "options must be a table, got %s", option_types.kind(given))
   end
-  local copy = {}
-  for name, value in pairs(given or {}) do
-    copy[name] = value
-  end
-  if copy.tls == true then
+  if type(given) == "table" and rawget(given, "tls") == true then
+    local copy = {}
+    for name, value in pairs(given) do
+      copy[name] = value
+    end
     copy.tls = {}
+    given = copy
   end
-  local checked, findings = options.check("socket_connect", copy, "", {})
-  if findings.problems[1] then
-    misuse.throw(NAME .. "%s", findings.problems[1].message)
+  local order = call_options.check("socket_connect", given, NAME)
+  order.port = tostring(number)
+  if order.tls then
+    local ok, settings = pcall(tls.settings, order.tls, not host:find("^unix:") and host or nil)
+    order.tls = ok and settings or misuse.throw(NAME .. "%s", settings)
   end
-  checked.port = tostring(number)
-  if checked.tls then
-    local ok, settings = pcall(tls.settings, checked.tls, not host:find("^unix:") and host or nil)
-    checked.tls = ok and settings or misuse.throw(NAME .. "%s", settings)
-  end
-  return checked
+  return order
 end
 
 local function open(stream, host, order, start)

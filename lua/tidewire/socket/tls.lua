@@ -1,25 +1,21 @@
 -- tls.lua -- TLS on a stream that is connected.
 
+local call_options = require "tidewire.load.call_options"
 local connecting = require "tidewire.socket.connecting"
 local core = require "tidewire.core"
 local misuse = require "tidewire.base.misuse"
-local options = require "tidewire.load.options"
 local waiting = require "tidewire.socket.waiting"
 
 local tls = {}
 
---- What the options may have.
----@type tidewire.OptionSpec[]
-local OPTIONS = {
+call_options.declare("socket_tls", {
   { name = "ca", type = "text" },
   { name = "certificate", type = "text" },
   { name = "key", type = "text" },
   { name = "verify", type = "boolean", default = true },
   { name = "server_name", type = "text" },
   { name = "alpn", type = "protocols" },
-}
-
-options.declare("socket_tls", OPTIONS)
+})
 
 ---@class tidewire.socket.TlsSettings
 ---@field host string|nil        for SNI and the certificate; nil: neither
@@ -139,16 +135,14 @@ end
 ---@return string|nil problem
 function tls.sslhandshake(self, reused_session, server_name, verify, send_status, given)
   local settings = misuse.blame_caller(function()
-    local checked, findings = options.check("socket_tls", given or {}, "", {})
-    if findings.problems[1] then
-      misuse.throw("socket:sslhandshake: %s", findings.problems[1].message)
-    elseif server_name ~= nil and type(server_name) ~= "string" then
+    local order = call_options.check("socket_tls", given, "socket:sslhandshake: ")
+    if server_name ~= nil and type(server_name) ~= "string" then
       misuse.throw "socket:sslhandshake: the server's name must be a string"
     end
-    checked.verify = verify ~= false
-    checked.server_name = server_name or checked.server_name
+    order.verify = verify ~= false
+    order.server_name = server_name or order.server_name
     local host = self.host
-    return tls.settings(checked, host and not host:find("^unix:") and host or nil)
+    return tls.settings(order, host and not host:find("^unix:") and host or nil)
   end)
   local key = tls.key(settings)
   local start = waiting.start(self)
