@@ -22,6 +22,7 @@ struct bus *bus_new(void) {
     }
     bus->mail_max = MAIL_MAX_BYTES;
     bus->refusals = refusals_new();
+    bus->sessions = sessions_new();
     atomic_init(&bus->backlog_max, INT64_MAX);
     bus_set_workers(bus, 1);
     return bus;
@@ -40,6 +41,7 @@ void bus_free(struct bus *bus) {
     endpoint_counts_clear(&bus->counts);
     directory_close(&bus->directory);
     refusals_free(bus->refusals);
+    sessions_free(bus->sessions);
     uv_mutex_destroy(&bus->lock);
     mem_free(bus);
 }
@@ -323,6 +325,10 @@ struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, 
 
 struct refusals *bus_refusals(const struct bus *bus) {
     return bus->refusals;
+}
+
+struct sessions *bus_sessions(const struct bus *bus) {
+    return bus->sessions;
 }
 
 uint64_t bus_connections(struct bus *bus, unsigned worker) {

@@ -24,6 +24,7 @@
 #include "core/bus/directory.h"
 #include "core/bus/mailbox.h"
 #include "core/bus/refusals.h"
+#include "core/bus/sessions.h"
 #include "core/bus/stats.h"
 
 #include <stdbool.h>
@@ -132,6 +133,9 @@ enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct mes
 /* Asks the worker of a connection to close it, after all that was sent to it before. Later sends
  * fail. False: the connection is closed, or a worker has asked before. */
 bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason);
+
+/* The sessions of all workers, by their secrets. */
+struct sessions *bus_sessions(const struct bus *bus);
 
 /* ---- endpoints ---- */
 

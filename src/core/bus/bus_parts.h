@@ -40,6 +40,7 @@ struct bus {
     _Atomic int64_t backlog_max; /* bytes, of all queues */
     struct directory directory;
     struct refusals *refusals;
+    struct sessions *sessions;
     struct shared_endpoint **endpoints;
     unsigned asked; /* as an endpoint's, for what belongs to none */
     uint32_t endpoint_count;

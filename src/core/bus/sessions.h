@@ -1,0 +1,33 @@
+/* sessions.h -- where the sessions of all workers are: the connection that has a secret.
+ *
+ * A client that comes back brings the secret of its session, and any worker may have accepted its
+ * new socket. A session is in here from its first handshake until it ends. Secrets are compared in
+ * constant time, and found by a hash with a random key, so the time of a look-up tells nothing
+ * about them. Any thread. */
+#ifndef TIDEWIRE_CORE_BUS_SESSIONS_H
+#define TIDEWIRE_CORE_BUS_SESSIONS_H
+
+#include "base/conn_id.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Bytes of a secret. The clients choose them; a shorter one could be guessed. */
+enum { SESSION_SECRET_MIN = 16, SESSION_SECRET_MAX = 256 };
+
+struct sessions;
+
+struct sessions *sessions_new(void);
+void sessions_free(struct sessions *sessions); /* accepts NULL */
+
+/* The secret is copied. False: another connection has it. */
+bool sessions_add(struct sessions *sessions, struct slice secret, conn_id id);
+/* Does nothing where this connection does not have the secret. */
+void sessions_remove(struct sessions *sessions, struct slice secret, conn_id id);
+/* The connection with this secret; 0: none. It may end at any time. Takes no lock while there are
+ * no sessions. */
+conn_id sessions_find(struct sessions *sessions, struct slice secret);
+uint32_t sessions_count(const struct sessions *sessions);
+
+#endif
