@@ -563,6 +563,7 @@ function tw.stats() end
 ---@field repeating_timers integer     running timers of tw.every and conn:every
 ---@field connections_opened integer
 ---@field connections_closed integer
+---@field sessions_passed integer      handshakes passed to the worker that has their session
 ---@field connections_refused integer
 ---@field messages_received integer
 ---@field messages_sent integer

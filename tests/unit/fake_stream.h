@@ -32,11 +32,13 @@ struct stream {
     bool has_input; /* bytes that were not read */
     bool unflushed; /* it keeps the end of the bytes, as TLS does */
     bool secure;
+    bool released; /* its socket has gone; the test frees it by fake_stream_free() */
 };
 
 /* The last stream that was adopted. */
 static struct stream *fake_adopted;
 static bool fake_adopt_fails;
+static int fake_sockets_closed; /* on their way to another worker */
 static struct tls_server *fake_adopted_with;
 
 static inline struct stream *fake_stream_new(void) {
@@ -59,6 +61,25 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
     fake_adopted->owner = owner;
     fake_adopted->fd = fd;
     return fake_adopted;
+}
+
+bool stream_release(struct stream *stream, struct stream_socket *socket) {
+    if (stream->killed)
+        return false;
+    *socket = (struct stream_socket){.fd = stream->fd};
+    stream->released = true;
+    return true;
+}
+
+struct stream *stream_adopt_released(struct transport *transport,
+                                     const struct stream_socket *socket,
+                                     const struct stream_events *events, void *owner) {
+    return stream_adopt(transport, socket->fd, NULL, NULL, events, owner);
+}
+
+void stream_socket_close(const struct stream_socket *socket) {
+    (void)socket;
+    fake_sockets_closed++;
 }
 
 bool stream_is_secure(const struct stream *stream) {
@@ -164,14 +185,18 @@ static inline void fake_stream_takes(struct stream *stream, size_t bytes) {
     }
 }
 
+static inline void fake_stream_free(struct stream *stream) {
+    mem_free(stream->bytes);
+    mem_free(stream);
+}
+
 /* The client ends its direction. False: so does the stream, and its owner is told. */
 static inline bool fake_stream_ends(struct stream *stream) {
     bool goes_on = stream->events->ended(stream->owner) && !stream->killed && !stream->shut;
     if (goes_on)
         return true;
     stream->events->closed(stream->owner);
-    mem_free(stream->bytes);
-    mem_free(stream);
+    fake_stream_free(stream);
     return false;
 }
 
@@ -179,8 +204,7 @@ static inline bool fake_stream_ends(struct stream *stream) {
 static inline void fake_stream_closes(struct stream *stream) {
     assert_false(stream->inside);
     stream->events->closed(stream->owner);
-    mem_free(stream->bytes);
-    mem_free(stream);
+    fake_stream_free(stream);
 }
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "net/ws/handshake_server.h"
 
+#include "core/bus/bus.h"
+
 static struct fake *f;
 static struct http_server *http;
 static struct handshake_server *handshakes;
@@ -35,6 +37,7 @@ static void on_forgotten(void *user, struct conn *conn) {
 
 static struct hub_events events;
 static struct admission *admission;
+static struct handoffs *handoffs;
 
 static int start(void **state) {
     f = fake_new(NULL);
@@ -48,12 +51,15 @@ static int start(void **state) {
     atomic_store(&admission->connections.max, 100);
     atomic_store(&admission->per_address, 2);
     f->hub->options.limit = &admission->connections;
+    handoffs = handoffs_new();
     const struct http_options options = {.max_head_bytes = 4000,
                                          .max_body_bytes = 1000,
                                          .request_ms = 60000,
                                          .send_ms = 60000,
                                          .half_closed_ms = 60000,
-                                         .admission = admission};
+                                         .admission = admission,
+                                         .handoffs = handoffs,
+                                         .worker = 3};
     http = http_server_new(&loop, NULL, &f->hub->stats, &options);
     handshakes = handshake_server_new(http, f->hub, options.half_closed_ms);
     answer = (struct handshake_answer){.status = 101};
@@ -68,6 +74,7 @@ static int finish(void **state) {
     uv_run(&loop, UV_RUN_DEFAULT);
     http_server_free(http);
     handshake_server_free(handshakes);
+    handoffs_free(handoffs);
     assert_int_equal(limit_taken(&admission->connections), 0);
     assert_int_equal(limit_taken(&admission->refusals), 0);
     admission_close(admission);
@@ -315,6 +322,63 @@ static void test_drain(void **state) {
     leave(before, 0);
 }
 
+/* ---- sessions ---- */
+
+/* Sends a handshake with this query. True: the worker passes it. */
+static bool is_passed(const char *query) {
+    char bytes[1000];
+    int len = snprintf(bytes, sizeof bytes, "GET /chat?%s %s", query, strchr(handshake, 'H'));
+    struct stream *stream = send_bytes("192.0.2.1", bytes, (size_t)len);
+    bool released = stream->released;
+    if (released) {
+        fake_stream_free(stream);
+    } else {
+        assert_memory_equal(stream->bytes, "HTTP/1.1 101 ", 13);
+        leave(stream, f->count - 1);
+    }
+    assert_int_equal(http_server_count(http), 0);
+    return released;
+}
+
+/* The worker with the number 3 passes only what is another one's. */
+static void test_a_session_of_another_worker(void **state) {
+    static const char elsewhere[] = "0123456789abcdef", here[] = "fedcba9876543210";
+    struct bus *bus = bus_new();
+    uv_async_t wake;
+    bus_set_workers(bus, 4);
+    f->hub->options.bus = bus;
+    uv_async_init(&loop, &wake, NULL);
+    handoffs_open(handoffs, 2, &wake);
+    atomic_store(&admission->per_address, 3); /* those on the way count */
+    assert_false(is_passed("session=0123456789abcdef"));
+    sessions_add(bus_sessions(bus), slice_of(elsewhere), conn_id_of(2, 1 << 24));
+    sessions_add(bus_sessions(bus), slice_of(here), conn_id_of(3, 1 << 24));
+    assert_int_equal(asked, 1);
+    assert_true(is_passed("session=0123456789abcdef"));
+    assert_true(is_passed("a=1&session=0123456789%61bcdef&received=5"));
+    assert_int_equal(asked, 1); /* no script has seen them */
+    assert_int_equal(hub_admitted(f->hub), 0);
+    assert_int_equal(stats_read(&f->hub->stats.sessions_passed), 2);
+    assert_false(is_passed("session=fedcba9876543210"));
+    assert_false(is_passed("session=0123456789abcdeF"));
+    assert_false(is_passed("session=0123456789abcdef0"));
+    assert_false(is_passed("session=0123456789abcdef&session="));
+    assert_false(is_passed("sessions=0123456789abcdef"));
+    assert_false(is_passed("session"));
+    assert_int_equal(asked, 7);
+    int closed = fake_sockets_closed;
+    struct http_server *other = http_server_new(
+        &loop, NULL, &f->hub->stats,
+        &(struct http_options){.admission = admission, .handoffs = handoffs, .worker = 2});
+    http_server_close(other);
+    assert_int_equal(fake_sockets_closed, closed + 2); /* that worker has ended meanwhile */
+    uv_close((uv_handle_t *)&wake, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    http_server_free(other);
+    f->hub->options.bus = NULL;
+    bus_free(bus);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
 
 int main(void) {
@@ -331,6 +395,7 @@ int main(void) {
         TEST(test_full),
         TEST(test_many_of_one_address),
         TEST(test_drain),
+        TEST(test_a_session_of_another_worker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

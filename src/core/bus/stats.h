@@ -12,6 +12,7 @@
 #define STATS_COUNTERS(X)                                                                          \
     X(connections_opened, "WebSocket connections opened")                                          \
     X(connections_closed, "WebSocket connections closed")                                          \
+    X(sessions_passed, "Handshakes passed to the worker that has their session")                   \
     X(connections_refused, "Sockets and handshakes refused, by the server or by validate")         \
     X(messages_received, "Messages received from clients")                                         \
     X(messages_sent, "Messages queued to clients")                                                 \

@@ -181,6 +181,11 @@ __attribute__((noinline)) bool hub_received_compressed(struct hub *hub, struct c
  * this itself, but for hub_send(): a script may have seen the cause of that mail, so the caller of
  * hub_send() calls this first. */
 void hub_take_mail(struct hub *hub);
+/* Has any worker a session? */
+bool hub_has_sessions(const struct hub *hub);
+/* Has another worker the session with this secret, and which? */
+bool hub_session_is_elsewhere(const struct hub *hub, struct slice secret, unsigned *worker);
+
 /* The codec of a connection of any worker. False: closed. */
 bool hub_codec_of(struct hub *hub, conn_id id, uint32_t *codec);
 /* Queues a message, encoded by this codec (hub_codec_of()), for a connection of any worker. Takes

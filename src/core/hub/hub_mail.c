@@ -145,3 +145,17 @@ void hub_total(const struct hub *hub, struct stats_total *total) {
     *total = (struct stats_total){0};
     stats_add_to(total, &hub->stats);
 }
+
+/* ---- sessions ---- */
+
+bool hub_has_sessions(const struct hub *hub) {
+    return hub->options.bus != NULL && sessions_count(bus_sessions(hub->options.bus)) > 0;
+}
+
+bool hub_session_is_elsewhere(const struct hub *hub, struct slice secret, unsigned *worker) {
+    if (!hub_has_sessions(hub))
+        return false;
+    conn_id id = sessions_find(bus_sessions(hub->options.bus), secret);
+    *worker = conn_id_worker(id);
+    return id != 0 && *worker != hub->options.worker;
+}

@@ -1,9 +1,10 @@
 /* http.c -- HTTP connections: their beginning, their deadlines and their end. See http.h.
  *
- * http_read.c reads a request, http_peer.c finds its client, http_write.c writes its response, and
- * http_keep.c goes on to the next request. `enum http_state` in http_parts.h has the states; each
- * but WAITING has a deadline. After the last response the connection is ENDING until the client has
- * closed too: closing at once could reset the connection and destroy the response on its way. */
+ * http_read.c reads a request, http_peer.c finds its client, http_write.c writes its response,
+ * http_keep.c goes on to the next request, and http_pass.c passes a connection to another worker.
+ * `enum http_state` in http_parts.h has the states; each but WAITING has a deadline. After the last
+ * response the connection is ENDING until the client has closed too: closing at once could reset
+ * the connection and destroy the response on its way. */
 #include "net/http/http.h"
 
 #include "base/mem.h"
@@ -22,6 +23,13 @@ enum { DRAINING_MS = 2000 };
 
 static void on_tick(uv_timer_t *timer);
 
+/* From other workers. */
+static void on_mail(uv_async_t *mail) {
+    struct http_server *server = mail->data;
+    http_close_evicted(server);
+    http_enter_passed(server);
+}
+
 struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport,
                                     struct stats *stats, const struct http_options *options) {
     struct http_server *server = mem_zalloc(sizeof *server);
@@ -32,11 +40,13 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
     server->stats = stats;
     uv_timer_init(loop, &server->timer);
     uv_idle_init(loop, &server->next);
-    uv_async_init(loop, &server->evicted, http_on_evicted);
-    uv_unref((uv_handle_t *)&server->evicted); /* it alone does not keep the loop alive */
-    idle_worker_init(&server->idle, &server->evicted);
-    server->timer.data = server->next.data = server->evicted.data = server;
+    uv_async_init(loop, &server->mail, on_mail);
+    uv_unref((uv_handle_t *)&server->mail); /* it alone does not keep the loop alive */
+    idle_worker_init(&server->idle, &server->mail);
+    server->timer.data = server->next.data = server->mail.data = server;
     list_init(&server->pending);
+    if (options->handoffs != NULL)
+        handoffs_open(options->handoffs, options->worker, &server->mail);
     return server;
 }
 
@@ -62,7 +72,8 @@ void http_server_close(struct http_server *server) {
     uint32_t at = 0;
     for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
         http_leave_idle(http); /* no other worker wakes this one from now on */
-    uv_close((uv_handle_t *)&server->evicted, NULL);
+    http_close_passed(server);
+    uv_close((uv_handle_t *)&server->mail, NULL);
     uv_close((uv_handle_t *)&server->timer, NULL);
     uv_close((uv_handle_t *)&server->next, NULL);
 }
@@ -155,8 +166,8 @@ static void on_closed(void *owner) {
     http_detach(owner);
 }
 
-static const struct stream_events stream_events = {on_received, on_writable, on_ended, on_closed,
-                                                   on_broken};
+const struct stream_events http_stream_events = {on_received, on_writable, on_ended, on_closed,
+                                                 on_broken};
 
 /* Takes the permit of an accepted socket, that of a trusted proxy without an address. Returns why
  * it is to be closed at once, without an answer; NULL: it is not. */
@@ -203,7 +214,7 @@ void http_accept(struct http_server *server, int fd, const char *remote) {
     if (http->number == 0)
         close(fd);
     else
-        http->stream = stream_adopt(server->transport, fd, remote, tls, &stream_events, http);
+        http->stream = stream_adopt(server->transport, fd, remote, tls, &http_stream_events, http);
     if (http->stream == NULL)
         http_detach(http);
     else

@@ -11,6 +11,7 @@
 #include "core/bus/refusals.h"
 #include "core/bus/stats.h"
 #include "net/http/forwarded.h"
+#include "net/http/handoff.h"
 #include "net/http/request.h"
 #include "net/socket/admission.h"
 #include "net/socket/transport.h"
@@ -48,6 +49,9 @@ struct http_options {
     const struct trusted_proxies *proxies;
     enum forwarded_header forwarded_header; /* of their requests, which one counts */
     bool proxy_protocol;                    /* their connections begin with a PROXY header */
+    /* To and from the HTTP servers of other workers; borrowed. NULL: there are none. */
+    struct handoffs *handoffs;
+    unsigned worker; /* the number of the server's own one */
 };
 
 /* Counts in `stats`, which is borrowed. */
@@ -112,6 +116,13 @@ void http_log(const struct http *http, int status);
  * errno with which the folder itself could not be opened, or -1 when it was not tried. The client
  * gets a response in each case. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
+
+/* For the handler of handshakes: may the connection be passed to another worker? */
+bool http_can_pass(const struct http *http);
+/* Passes it there with the request and the bytes behind it: the handler of that worker is called
+ * with them, as if the socket had been accepted there. When that worker takes no more, or the bytes
+ * are over a limit, the request is refused. */
+void http_pass(struct http *http, unsigned worker, const char *ahead, size_t len);
 
 /* To take the stream away: set its new owner, take the permit, then detach, which frees the
  * connection and the request. */

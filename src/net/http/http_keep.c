@@ -69,7 +69,7 @@ void http_add_ahead(struct http *http, const char *bytes, size_t len) {
 
 /* ---- the next request ---- */
 
-static void schedule(struct http *http) {
+void http_schedule(struct http *http) {
     struct http_server *server = http->server;
     list_append(&server->pending, &http->in_pending);
     uv_idle_start(&server->next, http_on_next);
@@ -97,10 +97,11 @@ void http_server_make_room(struct http_server *server) {
         admission_evict(server->options.admission, NULL);
 }
 
-void http_on_evicted(uv_async_t *evicted) {
-    struct http_server *server = evicted->data;
+void http_close_evicted(struct http_server *server) {
     struct admission *admission = server->options.admission;
     struct idle_socket *idle;
+    if (admission == NULL)
+        return;
     while ((idle = idle_sockets_next_evicted(admission->idle, &server->idle)) != NULL) {
         stats_add(&server->stats->idle_evicted, 1);
         http_close_idle(LIST_OWNER(idle, struct http, idle));
@@ -123,7 +124,7 @@ bool http_keep(struct http *http) {
     http->state = HTTP_IDLE;
     if (http->ahead.len > 0) {
         http_no_deadline(http);
-        schedule(http);
+        http_schedule(http);
     } else {
         http_forget_client(http);
         http_deadline_in(http, server->options.keep_alive_ms);
@@ -166,7 +167,10 @@ void http_on_next(uv_idle_t *next) {
     while (!list_empty(&batch) && clock_monotonic_ns() - began < TURN_SLICE_NS) {
         struct http *http = LIST_OWNER(batch.next, struct http, in_pending);
         list_remove(&http->in_pending);
-        read_next(http);
+        if (http->state == HTTP_WHOLE)
+            http_handle_passed(http);
+        else
+            read_next(http);
     }
     list_move(&batch, &server->pending); /* the rest of the batch comes first */
     list_move(&server->pending, &batch);

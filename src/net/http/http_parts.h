@@ -1,5 +1,5 @@
-/* http_parts.h -- private to http.c, http_peer.c, http_read.c, http_write.c, http_keep.c and
- * http_log.c. */
+/* http_parts.h -- private to http.c, http_peer.c, http_read.c, http_write.c, http_keep.c,
+ * http_pass.c and http_log.c. */
 #ifndef TIDEWIRE_NET_HTTP_HTTP_PARTS_H
 #define TIDEWIRE_NET_HTTP_HTTP_PARTS_H
 
@@ -39,7 +39,7 @@ struct http_server {
     struct list pending; /* connections whose next request has come ahead */
     uv_idle_t next;      /* active while there are any */
     struct idle_worker idle;
-    uv_async_t evicted; /* another socket has taken the permit of an idle one */
+    uv_async_t mail; /* a new socket has the permit of an idle one, or a connection was passed */
 };
 
 struct http {
@@ -81,6 +81,7 @@ struct http {
     uint64_t began_ns;       /* when the first byte of the request arrived */
     const char *reason;      /* of it, for the counts; borrowed; NULL: the name of its status */
     const char *why;         /* of a refusal that is not answered yet; borrowed */
+    uint8_t passes;          /* from worker to worker */
     bool over_unix;          /* the socket is a Unix socket, which has no TLS */
     bool needs_proxy_header; /* the PROXY header of a trusted proxy has not arrived */
     bool proxy_is_secure;    /* it says that the client uses TLS */
@@ -90,7 +91,9 @@ struct http {
     char remote[64]; /* the client's, by the headers of the request; until then the peer's */
 };
 
-/* http.c: calls on_deadline() after `ms` milliseconds; replaces the deadline before. */
+/* http.c: the calls of a connection's stream. */
+extern const struct stream_events http_stream_events;
+/* Calls on_deadline() after `ms` milliseconds; replaces the deadline before. */
 void http_deadline_in(struct http *http, uint64_t ms);
 void http_no_deadline(struct http *http);
 /* The handler has the time that it wants. But the server answers also a client that has ended its
@@ -150,9 +153,18 @@ void http_end_idle(struct http *http);
 /* Closes it at once. */
 void http_close_idle(struct http *http);
 /* Closes those whose permits were taken. */
-void http_on_evicted(uv_async_t *evicted);
-/* Takes the requests that wait in `ahead` buffers. */
+void http_close_evicted(struct http_server *server);
+/* Calls http_on_next() for the connection. */
+void http_schedule(struct http *http);
+/* Takes the requests that wait in `ahead` buffers, and those from other workers. */
 void http_on_next(uv_idle_t *next);
+
+/* http_pass.c: takes the connections that other workers have passed. */
+void http_enter_passed(struct http_server *server);
+/* Passes the request of one to its handler. The connection may be freed then. */
+void http_handle_passed(struct http *http);
+/* Closes those that are on the way, and takes no more. */
+void http_close_passed(struct http_server *server);
 
 /* http_write.c: refuses the request, and ends the connection then. */
 void http_refuse(struct http *http, int status, const char *text);

@@ -264,6 +264,11 @@ static void close_stream(struct stream *stream) {
     mem_free(stream->remote);
 }
 
+/* Has the owner given the socket away? */
+static bool is_released(const struct stream *stream) {
+    return stream->fd < 0;
+}
+
 /* One step of a stream that is due. */
 static void work_on(struct stream *stream) {
     struct transport *transport = stream->transport;
@@ -283,7 +288,7 @@ static void work_on(struct stream *stream) {
         else if (stream->read_side == READ_REST)
             read_bytes(stream);
     }
-    if (stream->dead)
+    if (stream->dead && !is_released(stream))
         close_stream(stream);
     else
         update(stream);
@@ -335,7 +340,9 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
     update(stream);
     /* one step reads what has arrived, the other closes */
     const struct transport *transport = stream->transport;
-    for (int step = 0; step < 2 && stream->is_due && transport->worked_ns < TURN_SLICE_NS; step++)
+    for (int step = 0;
+         step < 2 && stream->is_due && !is_released(stream) && transport->worked_ns < TURN_SLICE_NS;
+         step++)
         work_on(stream);
 }
 
@@ -377,12 +384,11 @@ static void set_tls(struct stream *stream, struct tls_server *tls, const char *r
     stream->remote = mem_strdup(remote);
 }
 
-struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
-                            struct tls_server *tls, const struct stream_events *events,
-                            void *owner) {
+/* NULL: the loop cannot poll the socket. */
+static struct stream *new_stream(struct transport *transport, int fd,
+                                 const struct stream_events *events, void *owner) {
     struct stream *stream = mem_zalloc(sizeof *stream);
     if (uv_poll_init(transport->loop, &stream->poll, fd) != 0) {
-        close(fd);
         mem_free(stream);
         return NULL;
     }
@@ -392,9 +398,56 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
     stream->fd = fd;
     list_init(&stream->link);
     list_append(&transport->streams, &stream->link);
+    return stream;
+}
+
+struct stream *stream_adopt(struct transport *transport, int fd, const char *remote,
+                            struct tls_server *tls, const struct stream_events *events,
+                            void *owner) {
+    struct stream *stream = new_stream(transport, fd, events, owner);
+    if (stream == NULL) {
+        close(fd);
+        return NULL;
+    }
     set_tls(stream, tls, remote);
     update(stream);
     return stream;
+}
+
+/* The handle is closed at once: once another worker has the descriptor, its number may become that
+ * of another socket. */
+bool stream_release(struct stream *stream, struct stream_socket *socket) {
+    if (stream->dead)
+        return false;
+    *socket = (struct stream_socket){stream->fd, stream->tls, stream->remote};
+    stream->fd = -1;
+    stream->tls = NULL;
+    stream->dead = true;
+    stream->is_due = true; /* update() has nothing to do any more */
+    stream->polled = 0;
+    list_remove(&stream->link);
+    uv_close((uv_handle_t *)&stream->poll, on_poll_closed);
+    return true;
+}
+
+struct stream *stream_adopt_released(struct transport *transport,
+                                     const struct stream_socket *socket,
+                                     const struct stream_events *events, void *owner) {
+    struct stream *stream = new_stream(transport, socket->fd, events, owner);
+    if (stream == NULL) {
+        stream_socket_close(socket);
+        return NULL;
+    }
+    stream->tls = socket->tls;
+    stream->remote = socket->remote;
+    update(stream);
+    return stream;
+}
+
+void stream_socket_close(const struct stream_socket *socket) {
+    close(socket->fd);
+    tls_free(socket->tls);
+    mem_free(socket->remote);
 }
 
 void stream_begin_client(struct stream *stream, struct tls_server *tls, const char *remote,

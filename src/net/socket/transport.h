@@ -55,6 +55,23 @@ struct stream *stream_adopt(struct transport *transport, int fd, const char *rem
                             struct tls_server *tls, const struct stream_events *events,
                             void *owner);
 
+/* A connected socket without a transport: on its way to another worker. */
+struct stream_socket {
+    int fd;
+    struct tls *tls; /* NULL: not encrypted */
+    char *remote;    /* with TLS */
+};
+
+/* Takes the socket away from its stream, which does not exist any more and calls nothing. For use
+ * in `received` too, and outside calls of the stream. False: the stream closes, and goes on to. */
+bool stream_release(struct stream *stream, struct stream_socket *socket);
+/* As stream_adopt(), on another worker: goes on with the socket, and with its TLS. */
+struct stream *stream_adopt_released(struct transport *transport,
+                                     const struct stream_socket *socket,
+                                     const struct stream_events *events, void *owner);
+/* Closes a socket that no transport adopts. */
+void stream_socket_close(const struct stream_socket *socket);
+
 /* For use in `received`, of a stream without TLS: the bytes so far came from a proxy, and its
  * client `remote` begins here, with TLS where `tls` is not NULL. The rest of the bytes
  * received is passed to `received`, decrypted. Then the owner may not exist any more. */

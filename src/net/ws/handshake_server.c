@@ -1,11 +1,13 @@
 /* handshake_server.c -- accepts or refuses handshakes. See handshake_server.h.
  *
- * A limit on handshakes belongs into on_handshake(). The extension permessage-deflate is chosen
+ * A limit on handshakes belongs into on_handshake(). A client that returns to a session goes to the
+ * worker that has it, before any script is asked. The extension permessage-deflate is chosen
  * here too, between the scripts' answer and answer_101(). */
 #include "net/ws/handshake_server.h"
 
 #include "base/mem.h"
 #include "net/http/handshake.h"
+#include "net/http/query.h"
 #include "net/ws/deflate_offer.h"
 #include "net/ws/ws.h"
 
@@ -156,6 +158,22 @@ static void ask(struct handshake_server *server, const struct candidate *candida
     hub_abandon(server->hub, candidate->conn); /* calls an event, which frees the answer's texts */
 }
 
+/* Passes the handshake to the worker of its session. False: it is this one, or there is no such
+ * session. */
+static bool pass_to_session(const struct handshake_server *server, struct http *http,
+                            const struct request *request, const char *ahead, size_t ahead_len) {
+    char secret[SESSION_SECRET_MAX];
+    size_t len;
+    unsigned worker;
+    if (!hub_has_sessions(server->hub) || !http_can_pass(http) ||
+        !query_find(request->query, "session", secret, sizeof secret, &len) ||
+        len > sizeof secret ||
+        !hub_session_is_elsewhere(server->hub, (struct slice){secret, len}, &worker))
+        return false;
+    http_pass(http, worker, ahead, ahead_len);
+    return true;
+}
+
 static void on_handshake(void *user, struct http *http, const struct request *request, char *ahead,
                          size_t ahead_len) {
     struct handshake_server *server = user;
@@ -175,6 +193,8 @@ static void on_handshake(void *user, struct http *http, const struct request *re
         refuse(server, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
+    if (pass_to_session(server, http, request, ahead, ahead_len))
+        return;
     candidate.conn = hub_admit(server->hub, true);
     if (candidate.conn == NULL) {
         http_set_reason(http, "connections");

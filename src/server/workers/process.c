@@ -26,6 +26,7 @@ void process_init(struct process *process) {
         .bus = bus,
         .shared = shared_new(NULL, NULL),
         .watchdog = watchdog_new(bus_refusals(bus)),
+        .handoffs = handoffs_new(),
         .tickets = tls_tickets_new(),
         .memory = memory_size(),
         .started_at = clock_monotonic_seconds(),
@@ -62,6 +63,7 @@ void process_set_limits(struct process *process, const struct app *app) {
 void process_close(struct process *process) {
     pools_free(process->pools);
     watchdog_free(process->watchdog);
+    handoffs_free(process->handoffs);
     bus_free(process->bus);
     shared_free(process->shared);
     admission_close(&process->admission);

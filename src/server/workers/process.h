@@ -5,6 +5,7 @@
 
 #include "core/bus/bus.h"
 #include "core/store/shared.h"
+#include "net/http/handoff.h"
 #include "net/socket/admission.h"
 #include "net/socket/tls_server.h"
 #include "script/pool/pools.h"
@@ -21,6 +22,7 @@ struct process {
     struct limit outgoing_sockets; /* of scripts; as many as they like before the app is loaded */
     struct pools *pools;           /* of tw.pool */
     struct admission admission;    /* limits on sockets and on memory for them */
+    struct handoffs *handoffs;     /* connections that go to another worker */
     struct tls_server *tls;        /* of new connections; see credentials.h */
     struct tls_tickets *tickets;   /* of TLS */
     struct watchdog *watchdog;     /* interrupts scripts that take too long */

@@ -344,6 +344,8 @@ static struct http_options http_options(const struct worker *worker) {
         .proxies = worker->proxies,
         .forwarded_header = forwarded_header(app),
         .proxy_protocol = app->proxy_protocol,
+        .handoffs = worker->process->handoffs,
+        .worker = worker->number,
     };
 }
 
