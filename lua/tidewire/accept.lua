@@ -14,6 +14,11 @@ local Request = require "tidewire.http.request"
 
 local accept = {}
 
+-- Characters of a session's secret, which the client makes: a shorter one could be guessed.
+local SECRET_MIN <const>, SECRET_MAX <const> = 16, 256
+local WRONG_SECRET <const> = ("The parameter session must have %d to %d characters of A-Z, a-z, "
+  .. "0-9, -, ., _ and ~."):format(SECRET_MIN, SECRET_MAX)
+
 --- The endpoint's first subprotocol that the client offers (RFC 6455 section 4.2.2); nil and a
 --- reason where the client offers only others.
 local function choose_subprotocol(ours, offered)
@@ -122,6 +127,20 @@ local function refused(endpoint, request, reply, subprotocol)
   return nil, reply
 end
 
+--- What the client says of its session: the secret, and how many messages of it the client has (-1:
+--- what it says is no number). nil: it asks for none; false: the secret is malformed.
+local function session_of(endpoint, request)
+  local query = endpoint.options.resume and request.query
+  local secret = query and query.session
+  if not secret then
+    return nil
+  elseif #secret < SECRET_MIN or #secret > SECRET_MAX or not secret:find("^[%w._~-]+$") then
+    return false
+  end
+  local received = query.received or "0"
+  return secret, received:find("^%d+$") and math.tointeger(tonumber(received)) or -1
+end
+
 --- Decides about a handshake.
 ---@param app tidewire.App
 ---@param head string
@@ -133,6 +152,8 @@ end
 ---@return tidewire.Request|tidewire.Reply request  the reply, if refused
 ---@return string|nil subprotocol
 ---@return table|nil fields                        of the connection, from `validate`
+---@return string|nil session                      the secret of the client's session
+---@return integer|nil received                    how many messages the client has of it
 function accept.decide(app, head, remote_address, secure, host, tls)
   local request = Request.new(head, nil, remote_address, secure, host, nil, tls)
   local found, params = app.router:endpoint(Request.raw_path(request))
@@ -149,7 +170,12 @@ function accept.decide(app, head, remote_address, secure, host, tls)
   if refusal then
     return refused(endpoint, request, refusal, nil)
   end
-  if core.endpoint_full(endpoint.number) then
+  local session, received = session_of(endpoint, request)
+  if session == false then
+    return nil, replies.counted_as("session", replies.refuse(400, WRONG_SECRET))
+  end
+  local is_full = core.endpoint_full(endpoint.number)
+  if is_full and not (session and core.session_exists(endpoint.number, session)) then
     return nil, replies.counted_as("max_connections",
       replies.refuse(503, "This endpoint is full.", { ["Retry-After"] = "5" }))
   end
@@ -166,7 +192,7 @@ function accept.decide(app, head, remote_address, secure, host, tls)
     warn_of_subprotocols(endpoint)
   end
   Request.trim(request)
-  return endpoint, request, subprotocol, answer ~= true and answer or nil
+  return endpoint, request, subprotocol, answer ~= true and answer or nil, session, received
 end
 
 return accept

@@ -37,10 +37,13 @@ local function is_heartbeat(conn, value)
     return false
   end
   if value.type == "ping" then
+    local received = core.json_heartbeat(conn[ID], value.received)
     local id = value.pingId == nil and "" or ('"pingId":%s,'):format(json.encode(value.pingId))
-    core.send(conn[ID], ('{"type":"pong",%s"timestamp":%d}'):format(id, os.time()))
+    core.send_heartbeat(conn[ID], ('{"type":"pong",%s"timestamp":%d%s}'):format(id, os.time(),
+      received and (',"received":%d'):format(received) or ""))
     return true
   elseif value.type == "pong" then
+    core.json_heartbeat(conn[ID], value.received)
     core.json_pong(conn[ID], value.pingId)
     return true
   end

@@ -31,6 +31,7 @@ local REQUEST <const>, SUBPROTOCOL <const> = "\0request", "\0subprotocol"
 ---@field subprotocol string|nil         the chosen subprotocol
 ---@field request tidewire.Request
 ---@field started_at number              seconds since 1970
+---@field connected boolean              false while a session waits for its client
 ---@field rtt number|nil                 seconds of the last answered ping; nil before it
 ---@field backlog integer                bytes that wait to be sent to this client
 ---@field send fun(self: tidewire.Conn, value: any, options?: tidewire.SendOptions): true?, string?
@@ -117,6 +118,36 @@ function Conn.new(id, endpoint, request, subprotocol, fields)
   return setmetatable(conn, metatable)
 end
 
+--- Gives the connection of a session what a later handshake has made: the request, and the fields
+--- of `validate`. `started_at` stays.
+---@param conn tidewire.Conn
+---@param returned tidewire.Conn  the connection of that handshake
+---@return table<string, any> before  the values that fields of these names had
+---@return fun() restore              undoes it
+function Conn.take_over(conn, returned)
+  local before, names = {}, {}
+  local request, subprotocol = conn[REQUEST], conn[SUBPROTOCOL]
+  for name, value in pairs(returned) do
+    names[#names + 1], before[name] = name, rawget(conn, name)
+    rawset(conn, name, value)
+  end
+  Request.set_start(returned[REQUEST], Request.start(request))
+  conn[REQUEST] = returned[REQUEST]
+  rawset(conn, SUBPROTOCOL, returned[SUBPROTOCOL])
+  local saved = { table.unpack(names) }
+  local values = {}
+  for _, name in ipairs(saved) do
+    values[name] = before[name]
+  end
+  return before, function()
+    for _, name in ipairs(saved) do
+      rawset(conn, name, values[name])
+    end
+    conn[REQUEST] = request
+    rawset(conn, SUBPROTOCOL, subprotocol)
+  end
+end
+
 --- The message about fields that would hide the connection's own.
 ---@param fields table  what `validate` returned
 ---@return string|nil problem  nil: none of them
@@ -188,6 +219,7 @@ function getters.query(conn) return conn[REQUEST].query end
 function getters.remote_address(conn) return conn[REQUEST].remote_address end
 function getters.secure(conn) return conn[REQUEST].secure end
 function getters.rtt(conn) return core.rtt(conn[ID]) end
+function getters.connected(conn) return core.is_connected(conn[ID]) end
 function getters.backlog(conn) return core.backlog(conn[ID]) end
 
 -- ---- methods ----

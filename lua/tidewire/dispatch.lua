@@ -98,19 +98,21 @@ end
 ---@return integer endpoint_or_status
 ---@return string|nil subprotocol_or_headers
 ---@return tidewire.Conn|string|nil conn_or_body
----@return integer|nil endpoint     of a status from 4000 to 4999: C accepts, then closes with it
----@return string|nil subprotocol   the same
+---@return string|integer|nil session_or_endpoint  the secret of the client's session; or, of a
+---               status from 4000 to 4999, the endpoint: C accepts, then closes with it
+---@return integer|string|nil received_or_subprotocol  how many messages the client has; the same
 ---@return string|nil why           for the log
 ---@return string|nil reason        for the counts
 function events.handshake(id, head, _, remote_address, secure, host, tls)
-  local endpoint, request, subprotocol, fields =
+  local endpoint, request, subprotocol, fields, session, received =
     accept.decide(running, head, remote_address, secure, host, tls)
   if not endpoint then
     local refusal = request
     return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint,
       refusal.subprotocol, refusal.why, refusal.reason
   end
-  return true, endpoint.number, subprotocol, Conn.new(id, endpoint, request, subprotocol, fields)
+  return true, endpoint.number, subprotocol, Conn.new(id, endpoint, request, subprotocol, fields),
+    session, received
 end
 
 function events.request(number, head, body, remote_address, secure, host, tls)
@@ -145,7 +147,7 @@ end
 
 function events.timeout(conn)
   if conn[ENDPOINT].on_timeout(conn) ~= false then
-    core.close(Conn.integer(conn), core.close_codes.timed_out, "timed out")
+    core.time_out(Conn.integer(conn))
   end
 end
 
@@ -155,6 +157,32 @@ end
 
 function events.reloaded(conn)
   finish(conn, "on_reload", conn[ENDPOINT].on_reload(conn))
+end
+
+--- A session has lost its socket.
+---@param code integer
+function events.disconnected(conn, code)
+  local on_disconnect = conn[ENDPOINT].on_disconnect
+  if on_disconnect then
+    finish(conn, "on_disconnect", on_disconnect(conn, code))
+  end
+end
+
+--- The client of a session is back.
+---@param returned tidewire.Conn  the connection of its handshake
+function events.resumed(conn, returned)
+  local before, restore = Conn.take_over(conn, returned)
+  local on_resume = conn[ENDPOINT].on_resume
+  if not on_resume then
+    return
+  end
+  local answer, err = on_resume(conn, conn.request, before)
+  if answer == false then
+    restore()
+    core.refuse_resume(Conn.integer(conn))
+  else
+    finish(conn, "on_resume", answer, err)
+  end
 end
 
 function events.closed(conn, code, reason)

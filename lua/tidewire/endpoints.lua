@@ -24,6 +24,8 @@ local endpoints = {}
 ---@field on_error function|nil
 ---@field on_drain function|nil
 ---@field on_reload function|nil
+---@field on_disconnect function|nil
+---@field on_resume function|nil
 ---@field on_close function|nil
 ---@field validate function|nil
 
@@ -62,6 +64,10 @@ function endpoints.prepare(endpoint, number)
     has_timeout = hooks.on_timeout ~= nil,
     has_drain = hooks.on_drain ~= nil,
     has_reload = hooks.on_reload ~= nil,
+    resume_seconds = options.resume and options.resume.seconds or 0,
+    resume_messages = options.resume and options.resume.messages or 0,
+    resume_bytes = options.resume and options.resume.bytes or 0,
+    resume_sessions = options.resume and options.resume.sessions or 0,
     path = endpoint.path,
     json_name = json.encode(endpoint.name),
   }, number)

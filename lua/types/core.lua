@@ -89,6 +89,30 @@ function core.ping(conn) end
 ---@param ping_id any
 function core.json_pong(conn, ping_id) end
 
+--- The message that is handled was one of the JSON heartbeat: a session does not count it.
+---@param conn integer
+---@param received any  how many messages the client says to have got
+---@return integer? handled  messages of the client so far; nil: it has no session
+function core.json_heartbeat(conn, received) end
+
+--- Sends a message of the JSON heartbeat.
+---@param conn integer
+---@param text string
+function core.send_heartbeat(conn, text) end
+
+--- Closes the connection of a silent client, or the socket of its session, with 4408.
+---@param conn integer
+function core.time_out(conn) end
+
+--- Has it a socket? False for a session that waits, and for a closed connection.
+---@param conn integer
+---@return boolean
+function core.is_connected(conn) end
+
+--- on_resume, which runs, has returned false: the client gets a new session.
+---@param conn integer
+function core.refuse_resume(conn) end
+
 --- Is it open: neither closing nor gone?
 ---@param conn integer
 ---@return boolean
@@ -140,6 +164,12 @@ function core.close_endpoint(number, code, reason) end
 ---@param number integer
 ---@return boolean
 function core.endpoint_full(number) end
+
+--- Has the endpoint a session with this secret on this worker?
+---@param number integer
+---@param secret string
+---@return boolean
+function core.session_exists(number, secret) end
 
 --- Is this worker the first to ask about this subject of an endpoint, or of none? A warning is then
 --- logged once.

@@ -45,6 +45,11 @@
 ---@field on_drain? fun(conn: tidewire.Conn): any, any
 --- on_reload: is called when new code was activated, before the next hook.
 ---@field on_reload? fun(conn: tidewire.Conn): any, any
+--- on_disconnect: a session has lost its socket, and waits.
+---@field on_disconnect? fun(conn: tidewire.Conn, code: integer): any, any
+--- on_resume: its client is back. `before` has the former values of the fields that `validate` has
+--- returned. false: the client gets a new session.
+---@field on_resume? fun(conn: tidewire.Conn, request: tidewire.Request, before: table): any, any
 ---@field on_close? fun(conn: tidewire.Conn, code: integer, reason: string)  once, last
 ---@field codec? "text"|"binary"|"json"|tidewire.Codec
 ---@field ping_period? number        seconds between pings; 0: none
@@ -67,6 +72,7 @@
 --- 1000 } by default, false: any number.
 ---@field control_rate? tidewire.ControlRate|false
 ---@field compression? boolean|tidewire.Compression  permessage-deflate, for clients that offer it
+---@field resume? boolean|tidewire.Resume  connections outlive their sockets
 ---@field handler_timeout? number    seconds of CPU time of one run of a hook, between waits
 
 --- Messages and bytes that one client may send: so many in `per` seconds, and a burst. Either or
@@ -92,6 +98,13 @@
 ---@field threshold? tidewire.Size  shorter messages stay uncompressed; 1024 bytes by default
 ---@field level? integer            1 (fast) to 9 (small)
 ---@field context? boolean          keep the windows between messages: memory for each connection
+
+--- Sessions: connections that outlive their sockets (docs/sessions.md).
+---@class tidewire.Resume
+---@field seconds? number           that a session waits for its client; 60 by default
+---@field messages? integer         to the client that are kept; 1000 by default
+---@field bytes? tidewire.Size      the same; 256 KiB by default
+---@field sessions? integer         of the endpoint that may wait; 10000 by default
 
 --- New connections of one address: so many in `per` seconds, and a burst.
 ---@class tidewire.ConnectionRate
@@ -218,6 +231,7 @@
 ---@field subprotocol string?            the chosen subprotocol
 ---@field request tidewire.Request
 ---@field started_at number              seconds since 1970
+---@field connected boolean              false while a session waits for its client
 ---@field rtt number?                    round trip of the last answered ping, in seconds
 ---@field backlog integer                bytes in the client's queue
 ---@field [string] any
@@ -593,6 +607,9 @@ function tw.stats() end
 ---@field slow_clients integer
 ---@field backlog_bytes integer        memory of all queues now
 ---@field backlog_closed integer       connections closed because limits.backlog was reached
+---@field sessions_waiting integer    sessions that wait for their clients now
+---@field sessions_resumed integer    times that a client has come back
+---@field sessions_expired integer    sessions whose client has not come back in time
 ---@field http_requests integer
 ---@field requests_refused integer     plain requests refused by a limit on bytes
 ---@field idle_evicted integer         idle connections of plain HTTP closed for new sockets

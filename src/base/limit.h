@@ -27,6 +27,11 @@ static inline bool limit_take(struct limit *limit) {
     return false;
 }
 
+/* Takes one even where the limit is reached. */
+static inline void limit_take_anyway(struct limit *limit) {
+    atomic_fetch_add_explicit(&limit->taken, 1, memory_order_relaxed);
+}
+
 /* Is the limit reached now? */
 static inline bool limit_full(const struct limit *limit) {
     uint32_t max = atomic_load_explicit(&limit->max, memory_order_relaxed);

@@ -153,6 +153,18 @@ local function add_conns(world, core)
       { id = check_integer(id), number = number ~= nil and math.tointeger(number) or 0 })
   end
 
+  function core.json_heartbeat(id, received)
+    local conn = conn_of(id)
+    conn.heard = received
+    return conn.handled
+  end
+
+  function core.send_heartbeat(id, text) core.send(id, text) end
+  function core.time_out(id) core.close(id, core.close_codes.timed_out, "timed out") end
+  function core.is_connected(id) return conn_of(id).state == "open" end
+  function core.refuse_resume(id) conn_of(id).refused = true end
+  function core.session_exists() return false end
+
   function core.is_open(id) return conn_of(id).state == "open" end
   function core.rtt(id) return conn_of(id).rtt end
   function core.backlog(id) return conn_of(id).backlog or 0 end

@@ -10,6 +10,7 @@ local compression = require "tidewire.load.compression"
 local headers = require "tidewire.base.headers"
 local origins = require "tidewire.load.origins"
 local rates = require "tidewire.load.rates"
+local resume = require "tidewire.load.resume"
 local suggest = require "tidewire.base.suggest"
 
 ---@class tidewire.OptionType
@@ -426,6 +427,15 @@ types.compression = {
     return compression.check(value, check_field)
   end,
   from_text = compression.from_text,
+}
+
+types.resume = {
+  expected = constant(resume.expected),
+  expected_text = resume.expected_text,
+  check = function(value)
+    return resume.check(value, check_field)
+  end,
+  from_text = resume.from_text,
 }
 
 types.address = {

@@ -31,6 +31,8 @@ local handler = {
   { name = "on_error", type = "hook" },
   { name = "on_drain", type = "hook" },
   { name = "on_reload", type = "hook" },
+  { name = "on_disconnect", type = "hook" },
+  { name = "on_resume", type = "hook" },
   { name = "on_close", type = "hook" },
 
   { name = "codec", type = "codec", default = "text" },
@@ -55,6 +57,7 @@ local handler = {
   { name = "require_origin", type = "boolean", default = false, env = "REQUIRE_ORIGIN" },
   { name = "subprotocols", type = "subprotocols", env = "SUBPROTOCOLS" },
   { name = "compression", type = "compression", env = "COMPRESSION" },
+  { name = "resume", type = "resume", env = "RESUME" },
   { name = "handler_timeout", type = "seconds", positive = true, default = 1,
     env = "HANDLER_TIMEOUT" },
 }
@@ -164,7 +167,7 @@ options.lists = {
 -- Names of other servers that are spelt too differently for suggest.lua.
 local elsewhere = {
   on_message = "handle_message", on_open = "on_start", on_connect = "on_start",
-  on_disconnect = "on_close", max_payload = "max_message_size", protocols = "subprotocols",
+  on_reconnect = "on_resume", max_payload = "max_message_size", protocols = "subprotocols",
   allowed_origins = "origins", port = "listen", host = "listen", address = "listen",
   routes = "endpoints", handlers = "endpoints", rate_limit = "rate", limit_rate = "rate",
   limit_req = "request_rate", limit_conn = "per_address", set_real_ip_from = "trusted_proxies",

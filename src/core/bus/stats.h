@@ -39,6 +39,8 @@
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its limit")                                    \
     X(backlog_closed, "Connections closed because limits.backlog was reached")                     \
+    X(sessions_resumed, "Sessions whose client has come back")                                     \
+    X(sessions_expired, "Sessions whose client has not come back in time")                         \
     X(http_requests, "Plain HTTP requests answered")                                               \
     X(requests_refused, "Plain HTTP requests refused by a limit or a rate")                        \
     X(idle_evicted, "Idle connections of plain HTTP closed to make room for new sockets")          \
@@ -54,6 +56,7 @@
 /* name, help text: these go up and down. */
 #define STATS_GAUGES(X)                                                                            \
     X(connections, "WebSocket connections open now")                                               \
+    X(sessions_waiting, "Sessions that wait for their clients now")                                \
     X(backlog_bytes, "Memory of what waits to be sent to WebSocket clients and servers")           \
     X(lua_memory_bytes, "Memory of the scripts, over all workers")                                 \
     X(lua_memory_limit_bytes, "What limits.memory allows the scripts, over all workers")           \

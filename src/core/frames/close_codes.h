@@ -21,6 +21,7 @@ enum close_code {
     CLOSE_FIRST_REGISTERED = 3000, /* from here to 3999: for libraries and frameworks */
     CLOSE_FIRST_PRIVATE = 4000,    /* from here: for applications */
     CLOSE_TIMED_OUT = 4408,
+    CLOSE_REPLACED = 4409, /* the client's session has a newer connection */
     CLOSE_LAST = 4999
 };
 

@@ -209,6 +209,13 @@ uint32_t outq_drop_unsent(struct outq *queue) {
     return dropped;
 }
 
+uint32_t outq_messages(const struct outq *queue) {
+    uint32_t messages = 0;
+    for (uint32_t i = 0; i < queue->count; i++)
+        messages += queue->ring[(queue->first + i) & (queue->capacity - 1)]->capacity == 0;
+    return messages;
+}
+
 size_t outq_shared(const struct outq *queue, uint32_t samples) {
     uint32_t step = queue->count / samples + 1;
     size_t shared = 0;

@@ -80,6 +80,9 @@ static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;
 }
 
+/* Messages that are no runs, and of which at least the last byte is not written. */
+uint32_t outq_messages(const struct outq *queue);
+
 /* Is the whole queue one run? */
 static inline bool outq_is_run(const struct outq *queue) {
     return queue->count == 1 && queue->ring[queue->first]->capacity > 0;

@@ -11,6 +11,7 @@
 #include "core/hub/events.h"
 #include "core/hub/inbox.h"
 #include "core/hub/room.h"
+#include "core/hub/session.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -29,7 +30,9 @@ enum conn_due {
     DUE_TIMEOUT = 4,
     DUE_DRAIN = 8,
     DUE_CLOSE = 16,
-    DUE_RELOAD = 32
+    DUE_RELOAD = 32,
+    DUE_DISCONNECT = 64,
+    DUE_RESUME = 128
 };
 
 struct conn_contexts;
@@ -37,14 +40,14 @@ struct conn_contexts;
 struct conn {
     conn_id id;
     struct endpoint *endpoint;
-    void *peer; /* the socket's side; NULL before hub_open and after hub_gone */
+    void *peer; /* the socket's side; NULL before hub_open, after hub_gone, and while it waits */
 
     /* Each delivery touches the fields from here on, together few lines of the processor's cache.
      */
     struct outq out;
     struct list dirty; /* in the hub's list while its queue is to be written */
     uint8_t state;     /* enum conn_state */
-    bool compresses;   /* permessage-deflate was negotiated; behind `state`: conn_is_plain() */
+    bool is_special;   /* it compresses or has a session; behind `state`: conn_is_plain() */
     bool blocked;      /* the socket takes no more bytes */
     bool was_slow;     /* the queue was above half of max_backlog */
     uint8_t due;       /* enum conn_due */
@@ -60,6 +63,8 @@ struct conn {
     uint8_t close_reason_len;
     uint8_t window_bits; /* permessage-deflate: the largest window that we may use */
     uint16_t close_code;
+    bool compresses;      /* permessage-deflate was negotiated */
+    bool is_adopted;      /* a session has taken its socket */
     uint32_t ping_number; /* of the last ping, from 1 */
 
     struct message *pong;       /* the last that was queued while it was behind; counted; or NULL */
@@ -85,15 +90,21 @@ struct conn {
     struct conn_contexts *contexts; /* see hub_compress.c; NULL: none is kept */
     struct deadline by_size;        /* in the hub's heap `blocked`; its key falls with the size */
     size_t shared;                  /* bytes of its queue that others share, as last estimated */
+    struct session *session;        /* see hub_session.c; NULL: it ends with its socket */
 };
 
-/* Is it open, and nothing is to be compressed for it? One comparison of two neighbours, so that a
- * connection without permessage-deflate pays nothing for it. */
+/* Is it open, and nothing is to be compressed or kept for it? One comparison of two neighbours, so
+ * that a connection without permessage-deflate and without a session pays nothing for them. */
 static inline bool conn_is_plain(const struct conn *conn) {
     static const unsigned char plain[2] = {CONN_OPEN, false};
-    _Static_assert(offsetof(struct conn, compresses) == offsetof(struct conn, state) + 1, "");
+    _Static_assert(offsetof(struct conn, is_special) == offsetof(struct conn, state) + 1, "");
     const unsigned char *bytes = (const unsigned char *)conn;
     return memcmp(bytes + offsetof(struct conn, state), plain, sizeof plain) == 0;
+}
+
+/* Is it a session that waits for its client to come back? */
+static inline bool conn_waits(const struct conn *conn) {
+    return conn->state == CONN_OPEN && conn->peer == NULL;
 }
 
 #endif

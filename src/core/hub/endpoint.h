@@ -6,6 +6,7 @@
 #define TIDEWIRE_CORE_HUB_ENDPOINT_H
 
 #include "base/limit.h"
+#include "base/list.h"
 #include "base/token_bucket.h"
 
 #include <stdbool.h>
@@ -41,6 +42,12 @@ struct endpoint {
     enum heartbeat heartbeat;
     enum slow_client slow_client;
     bool has_message, has_ping, has_timeout, has_drain, has_reload;
+    /* sessions: how long they wait for their clients (0: there are none), what each keeps of what
+     * it has sent, and how many of them may wait over all workers */
+    uint64_t resume_ms;
+    size_t resume_bytes;
+    uint32_t resume_messages;
+    uint32_t resume_sessions;
     struct message_rate rate;
     struct token_rate control_rate; /* pings and pongs of one client */
     /* permessage-deflate, for connections from now on but for `threshold` and `level` */
@@ -55,7 +62,9 @@ struct endpoint {
     /* the hub's */
     uint32_t number;
     _Atomic uint64_t *rate_counts[RATE_PAUSE + 1]; /* by action; see hub_rate.c */
-    bool takes_all;                                /* it has handle_message and no rate */
+    bool has_rate;
+    bool takes_all;      /* it has handle_message, no rate and no sessions */
+    struct list waiting; /* its sessions that wait, the longest first */
     struct limit *limit; /* max_connections: open connections and those in their handshake */
 };
 

@@ -33,8 +33,10 @@ struct handshake_answer {
     int status;
     uint32_t endpoint;       /* accepted: which of the hub's endpoints */
     const char *subprotocol; /* accepted: NULL or the chosen one */
-    const char *headers;     /* refused: whole "Name: value\r\n" lines, or NULL */
-    const char *body; /* refused; or the reason of the close, UTF-8, CLOSE_REASON_MAX at most */
+    struct slice session;    /* accepted: the secret of the client's session; no bytes: none */
+    int64_t received;    /* the messages that the client has of it; negative: it said no number */
+    const char *headers; /* refused: whole "Name: value\r\n" lines, or NULL */
+    const char *body;    /* refused; or the reason of the close, UTF-8, CLOSE_REASON_MAX at most */
     size_t body_len;
     const char *why;    /* refused: for the log; NULL: the log says it already */
     const char *reason; /* refused: for the counts; NULL: that of its status */
@@ -53,6 +55,11 @@ struct hub_events {
     enum hook_state (*timeout)(void *user, struct conn *conn);
     enum hook_state (*drained)(void *user, struct conn *conn);
     enum hook_state (*reloaded)(void *user, struct conn *conn); /* new code is active */
+    /* A session has lost its socket, with this close code. */
+    enum hook_state (*disconnected)(void *user, struct conn *conn, unsigned code);
+    /* Its client is back, by `next`, which is gone after the session has taken its socket.
+     * hub_refuse_resume() before the hook has ended: the client gets a new session. */
+    enum hook_state (*resumed)(void *user, struct conn *conn, struct conn *next);
     enum hook_state (*closed)(void *user, struct conn *conn, unsigned code, const char *reason,
                               size_t len);
 
@@ -81,6 +88,8 @@ struct wire {
     void (*kill)(void *peer);
     /* Drops the kept bytes of its messages and ignores all that it still sends. */
     void (*discard)(void *peer);
+    /* From now on the socket is that of another connection. */
+    void (*rebind)(void *peer, struct conn *conn);
     /* Milliseconds since the client's last byte, or UINT64_MAX if unknown. */
     uint64_t (*quiet_ms)(void *peer);
 };

@@ -62,6 +62,7 @@ void hub_free(struct hub *hub) {
     mem_free(hub->drain);
     compressor_pool_free(hub->compressors);
     decompressor_free(hub->decompressor);
+    sessions_free(hub->sessions);
     deadlines_close(&hub->timers);
     deadlines_close(&hub->blocked);
     mem_free(hub);
@@ -80,7 +81,8 @@ static struct limit *limit_of(struct hub *hub, const struct endpoint *endpoint) 
 void hub_fit_endpoint(struct endpoint *endpoint) {
     const struct message_rate *rate = &endpoint->rate;
     bool has_rate = rate->messages.burst > 0 || rate->bytes.burst > 0;
-    endpoint->takes_all = endpoint->has_message && !has_rate;
+    endpoint->has_rate = has_rate;
+    endpoint->takes_all = endpoint->has_message && !has_rate && endpoint->resume_ms == 0;
 }
 
 uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
@@ -91,6 +93,7 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number]->number = number;
     hub->endpoints[number]->codec = endpoint_codec_number(endpoint->codec, number);
     hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
+    list_init(&hub->endpoints[number]->waiting);
     hub_fit_endpoint(hub->endpoints[number]);
     refusals_add_endpoint(hub_refusals(hub), endpoint->path);
     hub_limits_fit(hub);
@@ -142,25 +145,31 @@ bool hub_is_open(struct hub *hub, conn_id id) {
     return conn != NULL && conn->state == CONN_OPEN;
 }
 
-struct conn *hub_admit(struct hub *hub, bool is_counted) {
-    struct limit *limit = is_counted ? NULL : hub->options.limit;
-    if (hub->draining || (limit != NULL && !limit_take(limit)))
-        return NULL;
+struct conn *hub_new_conn(struct hub *hub) {
     struct conn *conn = mem_zalloc(sizeof *conn);
     uint64_t number = slots_add(&hub->conns, conn);
     if (number == 0) {
-        if (limit != NULL)
-            limit_release(limit);
         mem_free(conn);
         return NULL;
     }
     conn->id = conn_id_of(hub->options.worker, number);
     conn->state = CONN_HANDSHAKE;
-    conn->is_counted = limit != NULL;
     conn->rtt_seconds = -1;
     list_init(&conn->pending);
     list_init(&conn->dirty);
     list_init(&conn->unhandled_link);
+    return conn;
+}
+
+struct conn *hub_admit(struct hub *hub, bool is_counted) {
+    struct limit *limit = is_counted ? NULL : hub->options.limit;
+    if (hub->draining || (limit != NULL && !limit_take(limit)))
+        return NULL;
+    struct conn *conn = hub_new_conn(hub);
+    if (conn != NULL)
+        conn->is_counted = limit != NULL;
+    else if (limit != NULL)
+        limit_release(limit);
     return conn;
 }
 
@@ -187,8 +196,10 @@ static void release(struct hub *hub, struct conn *conn) {
     list_remove(&conn->pending);
     list_remove(&conn->dirty);
     outq_clear(&conn->out);
-    if (conn->endpoint != NULL && !conn->refused)
+    if (conn->endpoint != NULL && !conn->refused && !conn->is_adopted &&
+        !hub_session_is_candidate(conn))
         limit_release(conn->endpoint->limit);
+    hub_session_forget(hub, conn);
     if (conn->is_counted)
         limit_release(hub->options.limit);
     slots_remove(&hub->conns, conn->id);
@@ -246,6 +257,11 @@ static bool run_next(struct hub *hub, struct conn *conn, enum hook_state *state)
         *state = events->timeout(user, conn);
     } else if (!inbox_empty(conn->inbox)) {
         *state = run_message(hub, conn);
+    } else if (open && take_due(conn, DUE_DISCONNECT)) {
+        *state = events->disconnected(user, conn, conn->session->lost_code);
+    } else if (open && take_due(conn, DUE_RESUME)) {
+        hub_session_hook_begins(conn);
+        *state = events->resumed(user, conn, conn->session->candidate);
     } else if (open && take_due(conn, DUE_DRAIN)) {
         *state = events->drained(user, conn);
     } else if (open && take_due(conn, DUE_PING)) {
@@ -288,7 +304,13 @@ static bool slice_is_over(const struct hub *hub, const struct conn *conn, uint64
 void hub_step(struct hub *hub, struct conn *conn) {
     bool had_inbox = conn->inbox != NULL, gives_way = false;
     uint64_t began = 0;
+    if (conn->state == CONN_HANDSHAKE) {
+        hub_session_begin_late(hub, conn);
+        return; /* scheduled again */
+    }
     while (!conn->busy) {
+        if (conn->session != NULL && conn->session->resuming != 0)
+            hub_session_hook_ended(hub, conn);
         enum hook_state state;
         gives_way = slice_is_over(hub, conn, &began);
         if (gives_way) {
@@ -357,23 +379,39 @@ bool hub_has_pending(const struct hub *hub) {
 
 void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     conn->peer = peer;
-    conn->state = CONN_OPEN;
     conn->is_counted = hub->options.limit != NULL;
-    conn->due |= DUE_OPEN;
     stats_add(&hub->stats.connections_opened, 1);
     stats_add(&hub->stats.connections, 1);
+    if (!hub_session_is_candidate(conn) || !hub_session_return(hub, conn))
+        hub_begin(hub, conn);
+}
+
+void hub_begin(struct hub *hub, struct conn *conn) {
+    conn->state = CONN_OPEN;
+    conn->due |= DUE_OPEN;
     struct log_line line;
     log_begin(&line, LOG_DEBUG, "opened");
     log_path(&line, conn->endpoint->path);
     log_conn(&line, conn->id);
     log_int(&line, "generation", conn->endpoint->generation);
     log_end(&line);
+    if (conn->session != NULL)
+        hub_session_begin(hub, conn);
     hub_timers_start(hub, conn);
     hub_schedule(hub, conn);
 }
 
 void hub_alive(struct hub *hub, struct conn *conn) {
     conn->last_seen_ms = hub_now(hub);
+}
+
+/* The rare cases of received(): counts a message of a session. False: no hook gets it. */
+static __attribute__((noinline)) bool admit(struct hub *hub, struct conn *conn, size_t len) {
+    if (conn->session != NULL)
+        conn->session->arrived++;
+    if (conn->endpoint->has_rate && !hub_rate_admit(hub, conn, len))
+        return false;
+    return conn->endpoint->has_message;
 }
 
 static inline void received(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
@@ -383,8 +421,7 @@ static inline void received(struct hub *hub, struct conn *conn, const char *byte
         return;
     stats_add(&hub->stats.messages_received, 1);
     stats_add(&hub->stats.bytes_received, len);
-    if (!conn->endpoint->takes_all &&
-        (!hub_rate_admit(hub, conn, len) || !conn->endpoint->has_message))
+    if (!conn->endpoint->takes_all && !admit(hub, conn, len))
         return;
     if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
         conn->busy = true;

@@ -18,6 +18,8 @@
 struct hub;
 struct conn; /* one client; only the hub's files know its fields */
 
+enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
+
 /* ---- hub.c: the hub, its endpoints, the connections and the order of their hooks ---- */
 
 struct hub_options {
@@ -61,6 +63,10 @@ void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request
 /* The script accepts the handshake for this endpoint. False: the endpoint is full. Other workers
  * can reach the connection from now on, so call it before the client gets the answer. */
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
+/* The same with what the client has said of its session. On an endpoint with sessions, the
+ * connection becomes one, or asks for the one that waits for it. */
+bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t endpoint, struct slice secret,
+                        int64_t received);
 conn_id hub_id_of(const struct conn *conn);
 /* For script/, which sets it in `handshake` and releases it in `forgotten`. */
 struct conn_object *hub_object_of(struct conn *conn);
@@ -128,6 +134,23 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
  * connection that closes already. `len` at most CLOSE_REASON_MAX. */
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);
 
+/* ---- hub_session.c: sessions, which outlive their sockets ---- */
+
+/* Has this endpoint a session with this secret on this worker? Its client needs no new place. */
+bool hub_session_exists(struct hub *hub, uint32_t endpoint, struct slice secret);
+/* Has the connection a socket? True from the begin of on_resume on. */
+bool hub_is_connected(struct hub *hub, conn_id id);
+/* on_resume, which runs, has returned false. */
+void hub_refuse_resume(struct hub *hub, conn_id id);
+/* The message that is handled was one of the JSON heartbeat, which says that the client has got so
+ * many messages (negative: it does not say). Returns how many messages of the client were handled;
+ * -1: the connection has no session. */
+int64_t hub_json_heartbeat(struct hub *hub, conn_id id, int64_t received);
+/* Queues a message of the JSON heartbeat, which is not counted. */
+enum send_result hub_send_heartbeat(struct hub *hub, conn_id id, const char *text, size_t len);
+/* The client is silent: closes the connection, or a session's socket, with 4408. */
+void hub_time_out(struct hub *hub, conn_id id);
+
 /* ---- hub_limits.c: limits on what clients send ---- */
 
 /* The limit on bytes of all messages that are incomplete or that no hook has handled; at least four
@@ -149,7 +172,6 @@ void hub_queues_limit_changed(struct hub *hub);
 
 /* ---- hub_send.c: queues and writes ---- */
 
-enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 /* Queues a copy of the payload for a connection of this worker. NULL: it is gone. */
 enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
                           const void *payload, size_t len);

@@ -36,6 +36,7 @@ static void note_close(struct conn *conn, unsigned code, struct slice reason) {
 static void set_close(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
     note_close(conn, code, reason);
     conn->due |= DUE_CLOSE;
+    hub_session_over(hub, conn);
     hub_rate_release(conn);
     hub_rooms_leave_all(hub, conn); /* before any other connection's hook can run */
     hub_mail_withdraw(hub, conn);
@@ -87,6 +88,9 @@ static void catch_up(struct hub *hub, struct conn *conn) {
 void hub_peer_closed(struct hub *hub, struct conn *conn, unsigned code, const char *reason,
                      size_t len) {
     catch_up(hub, conn);
+    if (code != CLOSE_NORMAL && hub_session_can_wait(hub, conn) &&
+        hub_session_close_socket(hub, conn, code, (struct slice){reason, len}, true))
+        return;
     conn->peer_done = true;
     if (conn->state == CONN_OPEN) {
         log_close(conn, LOG_DEBUG, "client", code, (struct slice){reason, len});
@@ -108,6 +112,10 @@ static void close_by_network(struct hub *hub, struct conn *conn, unsigned code) 
 
 bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
     catch_up(hub, conn);
+    if (hub_session_can_wait(hub, conn)) {
+        struct conn *shell = hub_session_part(hub, conn, CLOSE_ABNORMAL);
+        conn = shell == NULL ? conn : shell;
+    }
     conn->peer_done = conn->half_closed = true;
     close_by_network(hub, conn, CLOSE_ABNORMAL);
     hub_timers_kill_in(hub, conn, ms);
@@ -122,7 +130,15 @@ void hub_peer_broken(struct hub *hub, struct conn *conn, uint64_t ms) {
 
 void hub_gone(struct hub *hub, struct conn *conn, unsigned code) {
     if (conn->state == CONN_HANDSHAKE) {
+        if (conn->session != NULL) { /* hub_open() has counted it */
+            stats_add(&hub->stats.connections_closed, 1);
+            stats_add(&hub->stats.connections, (uint64_t)-1);
+        }
         hub_abandon(hub, conn);
+        return;
+    }
+    if (hub_session_can_wait(hub, conn)) {
+        hub_session_lost(hub, conn, code);
         return;
     }
     close_by_network(hub, conn, code);
@@ -146,9 +162,19 @@ void hub_open_refused(struct hub *hub, struct conn *conn, void *peer, uint32_t e
     conn->peer = peer;
     conn->endpoint = hub->endpoints[endpoint];
     conn->is_counted = hub->options.limit != NULL;
+    hub_close_refuse(hub, conn, code, (struct slice){reason, len});
+}
+
+void hub_close_refuse(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
     conn->refused = true;
-    note_close(conn, code, (struct slice){reason, len});
+    note_close(conn, code, reason);
     queue_close_frame(hub, conn);
+}
+
+void hub_close_waiting(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {
+    log_close(conn, LOG_DEBUG, "server", code, reason);
+    set_close(hub, conn, code, reason);
+    conn->state = CONN_GONE;
 }
 
 static bool is_fault(unsigned code) {
@@ -158,11 +184,16 @@ static bool is_fault(unsigned code) {
 static void begin(struct hub *hub, struct conn *conn, unsigned code, struct slice reason,
                   bool drop) {
     bool is_info = (is_fault(code) && code != CLOSE_SCRIPT_ERROR) || code == CLOSE_TIMED_OUT;
+    hub_session_take_socket_to_close(hub, conn);
     log_close(conn, is_info ? LOG_INFO : LOG_DEBUG, "server", code, reason);
     set_close(hub, conn, code, reason);
     inbox_free(conn->inbox); /* no hook handles what the client sent before */
     conn->inbox = NULL;
     hub_limits_count(hub, conn);
+    if (conn->peer == NULL) {
+        conn->state = CONN_GONE;
+        return;
+    }
     if (drop)
         outq_drop_unsent(&conn->out);
     hub_set_paused(hub, conn, false); /* to read the client's Close frame */
@@ -202,6 +233,24 @@ void hub_close_by_script(struct hub *hub, struct conn *conn, unsigned code, stru
         refusals_count(hub_refusals(hub), REFUSAL_CLOSE, code, script_reason(code),
                        conn->endpoint->path);
     begin(hub, conn, code, reason, false);
+}
+
+static const char timed_out[] = "timed out";
+
+void hub_close_silent(struct hub *hub, struct conn *conn) {
+    if (hub_session_can_wait(hub, conn) && conn->peer != NULL &&
+        hub_session_close_socket(hub, conn, CLOSE_TIMED_OUT, slice_of(timed_out), false))
+        refusals_count(hub_refusals(hub), REFUSAL_CLOSE, CLOSE_TIMED_OUT, timed_out,
+                       conn->endpoint->path);
+    else
+        hub_close_begin(hub, conn, CLOSE_TIMED_OUT, slice_of(timed_out), false);
+}
+
+void hub_time_out(struct hub *hub, conn_id id) {
+    hub_take_mail(hub);
+    struct conn *conn = hub_find(hub, id);
+    if (conn != NULL && conn->state == CONN_OPEN && conn->peer != NULL)
+        hub_close_silent(hub, conn);
 }
 
 void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason) {

@@ -21,6 +21,12 @@ void hub_close_begin(struct hub *hub, struct conn *conn, unsigned code, struct s
 void hub_close_by_script(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
 /* The same for a client that broke a rule: the hub expects nothing more from it. */
 void hub_close_fail(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
+/* A connection on which no hook runs: it gets a Close frame. */
+void hub_close_refuse(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
+/* A session that has no socket ends. */
+void hub_close_waiting(struct hub *hub, struct conn *conn, unsigned code, struct slice reason);
+/* The client is silent: the connection closes, or a session waits without its socket. */
+void hub_close_silent(struct hub *hub, struct conn *conn);
 /* A closing connection's queue is written. */
 void hub_close_written(struct hub *hub, struct conn *conn);
 

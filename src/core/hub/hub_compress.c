@@ -21,7 +21,7 @@ struct conn_contexts {
 };
 
 void hub_use_compression(struct conn *conn, const struct compression *agreed) {
-    conn->compresses = true;
+    conn->compresses = conn->is_special = true;
     conn->window_bits = agreed->server_bits;
     if (!agreed->server_context && !agreed->client_context)
         return;

@@ -36,6 +36,7 @@ struct hub {
     struct hub_drain *drain;             /* under way; or NULL */
     struct compressor_pool *compressors; /* of messages without a context; NULL: none yet, … */
     struct decompressor *decompressor;   /* … the same */
+    struct sessions *sessions;           /* without a bus; NULL: none yet */
 };
 
 static inline uint64_t hub_now(const struct hub *hub) {
@@ -62,6 +63,11 @@ void hub_schedule(struct hub *hub, struct conn *conn);
 void hub_step(struct hub *hub, struct conn *conn);
 /* Stops reading from the client's socket, or reads on, unless the rate stops it. */
 void hub_set_paused(struct hub *hub, struct conn *conn, bool paused);
+
+/* A connection in its handshake, which no limit counts; NULL: there is no number for it. */
+struct conn *hub_new_conn(struct hub *hub);
+/* A connection with a socket opens: on_start is due. */
+void hub_begin(struct hub *hub, struct conn *conn);
 
 /* hub_received(), for all callers but ws.c: see hub.c. */
 void hub_received_cold(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
@@ -145,6 +151,50 @@ HUB_QUEUES_SELDOM enum send_result hub_queues_admit(struct hub *hub, struct conn
 /* At the end of a turn. */
 void hub_queues_turn(struct hub *hub);
 
+/* ---- hub_session.c ---- */
+
+/* Can the connection lose its socket, and wait for its client? */
+bool hub_session_can_wait(const struct hub *hub, const struct conn *conn);
+/* A new session begins: its client can come back to it, and learns that it is new. */
+void hub_session_begin(struct hub *hub, struct conn *conn);
+/* Is it a connection that asks for a session? */
+bool hub_session_is_candidate(const struct conn *conn);
+/* A candidate has its socket: on_resume of its session is due. False: there is no such session. */
+bool hub_session_return(struct hub *hub, struct conn *candidate);
+/* A connection that was a candidate begins a session of its own. */
+void hub_session_begin_late(struct hub *hub, struct conn *candidate);
+/* on_resume begins; it has ended. */
+void hub_session_hook_begins(struct conn *conn);
+void hub_session_hook_ended(struct hub *hub, struct conn *conn);
+/* The socket is closed: the session waits. */
+void hub_session_lost(struct hub *hub, struct conn *conn, unsigned code);
+/* The session waits. Returns a closing connection, which has its socket and queue; NULL: nothing
+ * was done. */
+struct conn *hub_session_part(struct hub *hub, struct conn *conn, unsigned code);
+/* The same: the socket gets a Close frame. `peer_done`: the client has sent its own. False: nothing
+ * was done. */
+bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
+                              struct slice reason, bool peer_done);
+/* The time of a waiting session is over. */
+void hub_session_expire(struct hub *hub, struct conn *conn);
+/* Ends a waiting session; its candidate begins a new one. */
+void hub_session_end(struct hub *hub, struct conn *conn, const char *reason);
+/* A connection is to close: with the socket of its candidate, if there is one. */
+void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn);
+/* The connection closes: nothing is kept for its client any more. */
+void hub_session_over(struct hub *hub, struct conn *conn);
+/* Frees the session. */
+void hub_session_forget(struct hub *hub, struct conn *conn);
+/* How many of the client's messages were handled; -1: it has no session. */
+int64_t hub_session_received(const struct conn *conn);
+
+/* Room for a message of so many bytes among what is kept: SESSION_FULL: the client is slow;
+ * SESSION_OVER: the session has ended. */
+enum hub_session_room { SESSION_ROOM, SESSION_FULL, SESSION_OVER };
+enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, size_t len);
+/* Replaces a message with the same key that no socket has taken. True: takes over the reference. */
+bool hub_session_replace(struct conn *conn, struct message *message);
+
 /* ---- hub_reload.c ---- */
 
 /* Schedules on_reload for the next few connections. */
@@ -169,6 +219,11 @@ bool hub_send_ping_waits(const struct conn *conn);
 /* Queues a ping: a PING frame or a text. */
 void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                    size_t len);
+/* Queues a frame that a session does not count. */
+void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
+                        size_t len);
+/* Queues a message that a session has sent before; it stays the caller's. */
+void hub_send_again(struct hub *hub, struct conn *conn, struct message *message);
 /* Drops the references to queued pings and pongs. */
 void hub_send_forget_pings(struct conn *conn);
 /* Queues a shared message with a reference of its own, if there is room. */

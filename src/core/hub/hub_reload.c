@@ -60,16 +60,21 @@ static uint32_t change_codec(struct hub *hub, struct endpoint *endpoint, uint32_
 uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
     struct endpoint *endpoint = hub->endpoints[number];
     struct limit *limit = endpoint->limit;
+    struct list waiting;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
     bool rate_counts = !endpoint->takes_all || has_other_control_rate(endpoint, next);
     uint32_t codec = endpoint_codec_number(next->codec, number);
     uint32_t closed = change_codec(hub, endpoint, codec);
+    list_init(&waiting);
+    list_move(&waiting, &endpoint->waiting);
     mem_free(endpoint->path);
     mem_free(endpoint->json_name);
     *endpoint = *next;
     endpoint->codec = codec;
     endpoint->number = number;
     endpoint->limit = limit;
+    list_init(&endpoint->waiting);
+    list_move(&endpoint->waiting, &waiting);
     atomic_store(&limit->max, next->max_connections);
     hub_limits_fit(hub);
     hub_fit_endpoint(endpoint);

@@ -202,6 +202,18 @@ static inline bool must_make_room(const struct hub *hub) {
     return __builtin_expect(hub->queue_memory.over, 0);
 }
 
+/* An open connection whose queue has no room for a message. */
+static enum send_result refuse_slow(struct hub *hub, struct conn *conn) {
+    stats_add(&hub->stats.slow_clients, 1);
+    if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
+        conn->was_slow = true;
+        stats_add(&hub->stats.messages_dropped, 1);
+        return SEND_BACKLOG;
+    }
+    hub_close_begin(hub, conn, CLOSE_POLICY, slice_of("slow client"), true);
+    return SEND_CLOSED;
+}
+
 /* Is there room for `len` bytes in the queue of an open connection? If not, handles the slow client
  * as its endpoint says. */
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
@@ -213,14 +225,7 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
             stats_add(&hub->stats.messages_sent, 1);
         return result;
     }
-    stats_add(&hub->stats.slow_clients, 1);
-    if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
-        conn->was_slow = true;
-        stats_add(&hub->stats.messages_dropped, 1);
-        return SEND_BACKLOG;
-    }
-    hub_close_begin(hub, conn, CLOSE_POLICY, slice_of("slow client"), true);
-    return SEND_CLOSED;
+    return refuse_slow(hub, conn);
 }
 
 enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t count) {
@@ -238,7 +243,7 @@ enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t coun
 /* Is it worth looking for an older message with the same key? If the socket still takes bytes, the
  * queue leaves soon anyway. */
 static bool conflates(const struct conn *conn) {
-    return conn != NULL && conn->state == CONN_OPEN && conn->blocked &&
+    return conn != NULL && conn->state == CONN_OPEN && (conn->blocked || conn->peer == NULL) &&
            conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
 }
 
@@ -266,12 +271,67 @@ static bool is_open(const struct conn *conn) {
     return conn != NULL && conn->state == CONN_OPEN;
 }
 
+/* The form of a message of a session, for its socket. */
+static struct message *form_of(struct hub *hub, struct conn *conn, struct message *message) {
+    return conn->compresses ? hub_compress_form(hub, conn, message) : message_ref(message);
+}
+
+static bool is_compressed(const struct message *form) {
+    return message_opcode(form) & OPCODE_COMPRESSED;
+}
+
+/* Replaces a message that waits for the client of a session, in its queue too. Takes over the
+ * reference if it returns true. */
+static bool replace_counted(struct hub *hub, struct conn *conn, struct message *message) {
+    struct message *form = conn->peer == NULL ? NULL : form_of(hub, conn, message);
+    bool done = form == NULL || outq_replace(&conn->out, form, conn->endpoint->max_backlog);
+    if (!done)
+        message_unref(form);
+    return done && hub_session_replace(conn, message);
+}
+
+/* Queues a message, whose reference it takes over, for an open connection with a session, which
+ * keeps it until the client acknowledges it. */
+static enum send_result deliver_counted(struct hub *hub, struct conn *conn,
+                                        struct message *message) {
+    if (message->key_len > 0 && conflates(conn) && replace_counted(hub, conn, message))
+        return replaced(hub, conn);
+    enum send_result result = SEND_CLOSED;
+    switch (hub_session_make_room(hub, conn, message->len)) {
+    case SESSION_ROOM:
+        result = conn->peer == NULL ? SEND_OK : admit(hub, conn, message->len);
+        break;
+    case SESSION_FULL:
+        result = refuse_slow(hub, conn);
+        break;
+    case SESSION_OVER:
+        break;
+    }
+    if (result != SEND_OK) {
+        message_unref(message);
+        return result;
+    }
+    sent_ring_push(&conn->session->sent, message);
+    if (conn->peer != NULL)
+        hub_send_again(hub, conn, message);
+    else
+        stats_add(&hub->stats.messages_sent, 1);
+    return SEND_OK;
+}
+
+void hub_send_again(struct hub *hub, struct conn *conn, struct message *message) {
+    struct message *form = form_of(hub, conn, message);
+    if (is_compressed(form))
+        hub_compress_done(hub, conn, true);
+    hub_send_push(hub, conn, form);
+}
+
 /* The same for a connection with permessage-deflate: hub_compress_form() has made the message. */
 static __attribute__((noinline)) enum send_result deliver_form(struct hub *hub, struct conn *conn,
                                                                struct message *form) {
-    bool is_compressed = message_opcode(form) & OPCODE_COMPRESSED;
+    bool compressed = is_compressed(form);
     enum send_result result = deliver(hub, conn, form);
-    if (is_compressed)
+    if (compressed)
         hub_compress_done(hub, conn, result == SEND_OK);
     return result;
 }
@@ -279,6 +339,8 @@ static __attribute__((noinline)) enum send_result deliver_form(struct hub *hub, 
 enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
     if (conn != NULL && conn_is_plain(conn))
         return deliver(hub, conn, message);
+    if (is_open(conn) && conn->session != NULL)
+        return deliver_counted(hub, conn, message);
     enum send_result result = is_open(conn)
                                   ? deliver_form(hub, conn, hub_compress_form(hub, conn, message))
                                   : SEND_CLOSED;
@@ -291,6 +353,8 @@ static __attribute__((noinline)) enum send_result deliver_shared(struct hub *hub
                                                                  struct message *message) {
     if (!is_open(conn))
         return SEND_CLOSED;
+    if (conn->session != NULL)
+        return deliver_counted(hub, conn, ref_cache_take(&hub->ref_cache, message));
     if (conn->compresses)
         return deliver_form(hub, conn, hub_compress_form(hub, conn, message));
     return deliver(hub, conn, ref_cache_take(&hub->ref_cache, message));
@@ -308,7 +372,8 @@ enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct mes
     return deliver_shared(hub, conn, message);
 }
 
-/* Queues a payload as it is, for an open connection with permessage-deflate. */
+/* Queues a payload as it is, for an open connection with permessage-deflate, or as a message that a
+ * session does not count. */
 static enum send_result send_plain(struct hub *hub, struct conn *conn, enum opcode opcode,
                                    const void *payload, size_t len) {
     enum send_result result = admit(hub, conn, message_frame_size(len));
@@ -334,6 +399,8 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
     static const struct slice no_key = {NULL, 0};
     if (!is_open(conn))
         return SEND_CLOSED;
+    if (conn->session != NULL)
+        return after_send(hub, conn, deliver_counted(hub, conn, message_new(opcode, payload, len)));
     struct message *message = hub_compress_payload(hub, conn, opcode, payload, len, no_key);
     return after_send(hub, conn,
                       message == NULL ? send_plain(hub, conn, opcode, payload, len)
@@ -362,7 +429,7 @@ size_t hub_backlog(struct hub *hub, conn_id id) {
 enum send_result hub_send_with(struct hub *hub, struct conn *conn, enum opcode opcode,
                                const void *payload, size_t len, struct slice key,
                                bool stays_plain) {
-    if (key.len > 0 && conflates(conn)) {
+    if ((key.len > 0 && conflates(conn)) || (is_open(conn) && conn->session != NULL)) {
         struct message *message = message_new_keyed(opcode, payload, len, key);
         message->stays_plain = stays_plain;
         return after_send(hub, conn, hub_send_deliver_own(hub, conn, message));
@@ -393,6 +460,19 @@ static void push_kept(struct conn *conn, struct message **kept, struct message *
 static void queued(struct hub *hub, struct conn *conn) {
     mark_dirty(hub, conn);
     note_slow(hub, conn);
+}
+
+void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
+                        size_t len) {
+    outq_append_few(&conn->out, opcode, payload, len);
+    queued(hub, conn);
+}
+
+enum send_result hub_send_heartbeat(struct hub *hub, conn_id id, const char *text, size_t len) {
+    struct conn *conn = hub_find(hub, id);
+    if (!is_open(conn) || conn->session == NULL)
+        return hub_send(hub, conn, OPCODE_TEXT, text, len);
+    return conn->peer == NULL ? SEND_CLOSED : send_plain(hub, conn, OPCODE_TEXT, text, len);
 }
 
 bool hub_send_ping_waits(const struct conn *conn) {

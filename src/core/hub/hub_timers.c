@@ -18,14 +18,17 @@ static uint64_t silence_end(const struct conn *conn) {
 }
 
 static bool is_silent(const struct hub *hub, const struct conn *conn) {
-    return conn->endpoint->pong_ms > 0 && hub_now(hub) >= silence_end(conn);
+    return conn->endpoint->pong_ms > 0 && conn->peer != NULL && hub_now(hub) >= silence_end(conn);
 }
 
 void hub_timers_arm(struct hub *hub, struct conn *conn) {
     uint64_t next = UINT64_MAX;
     if (conn->kill_at_ms > 0)
         next = conn->kill_at_ms;
-    if (conn->state == CONN_OPEN) {
+    if (conn_waits(conn)) {
+        if (conn->session->ends_at_ms > 0)
+            next = conn->session->ends_at_ms;
+    } else if (conn->state == CONN_OPEN) {
         /* no deadline of silence while on_timeout is due */
         if (conn->endpoint->pong_ms > 0 && !(conn->due & DUE_TIMEOUT) && silence_end(conn) < next)
             next = silence_end(conn);
@@ -87,13 +90,15 @@ bool hub_timers_confirm_silence(struct hub *hub, struct conn *conn) {
 /* The documented JSON form (docs/scripting.md). */
 static void json_ping(struct hub *hub, struct conn *conn) {
     static const char format[] =
-        "{\"type\":\"ping\",\"pingId\":%" PRIu32 ",\"name\":%s,\"connId\":\"%s\"}";
+        "{\"type\":\"ping\",\"pingId\":%" PRIu32 ",\"name\":%s,\"connId\":\"%s\"%s}";
     const char *name = conn->endpoint->json_name;
-    char id[CONN_ID_LEN + 1];
+    char id[CONN_ID_LEN + 1], received[40] = "";
     conn_id_format(id, conn->id);
-    int len = snprintf(NULL, 0, format, conn->ping_number, name, id);
+    if (conn->session != NULL)
+        snprintf(received, sizeof received, ",\"received\":%" PRId64, hub_session_received(conn));
+    int len = snprintf(NULL, 0, format, conn->ping_number, name, id, received);
     char *text = mem_alloc((size_t)len + 1);
-    snprintf(text, (size_t)len + 1, format, conn->ping_number, name, id);
+    snprintf(text, (size_t)len + 1, format, conn->ping_number, name, id, received);
     hub_send_ping(hub, conn, OPCODE_TEXT, text, (size_t)len);
     mem_free(text);
 }
@@ -119,7 +124,7 @@ void hub_timers_send_ping(struct hub *hub, struct conn *conn) {
 
 bool hub_ping(struct hub *hub, conn_id id) {
     struct conn *conn = hub_find(hub, id);
-    if (conn == NULL || conn->state != CONN_OPEN)
+    if (conn == NULL || conn->state != CONN_OPEN || conn->peer == NULL)
         return false;
     hub_timers_send_ping(hub, conn);
     return true;
@@ -187,7 +192,7 @@ static void silence_due(struct hub *hub, struct conn *conn) {
         hub_schedule(hub, conn);
         return;
     }
-    hub_close_begin(hub, conn, CLOSE_TIMED_OUT, slice_of("timed out"), false);
+    hub_close_silent(hub, conn);
 }
 
 static void run_deadline(struct hub *hub, struct conn *conn, uint64_t now) {
@@ -195,6 +200,13 @@ static void run_deadline(struct hub *hub, struct conn *conn, uint64_t now) {
         conn->kill_at_ms = 0;
         if (conn->peer != NULL)
             hub->wire->kill(conn->peer);
+    }
+    if (conn_waits(conn)) {
+        if (conn->session->ends_at_ms > 0 && now >= conn->session->ends_at_ms)
+            hub_session_expire(hub, conn);
+        else
+            hub_timers_arm(hub, conn);
+        return;
     }
     if (conn->state == CONN_OPEN && is_silent(hub, conn) && !(conn->due & DUE_TIMEOUT))
         silence_due(hub, conn);

@@ -41,6 +41,10 @@ void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary)
     inbox->bytes += len;
 }
 
+uint64_t inbox_count(const struct inbox *inbox) {
+    return inbox == NULL ? 0 : inbox->count;
+}
+
 struct inbox_item *inbox_pop(struct inbox *inbox) {
     struct inbox_item *item = inbox->first;
     if (item == NULL)

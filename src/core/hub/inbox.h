@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct inbox_item {
     struct inbox_item *next;
@@ -20,6 +21,8 @@ struct inbox *inbox_new(void);
 void inbox_free(struct inbox *inbox); /* accepts NULL; frees the messages, too */
 
 void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary);
+
+uint64_t inbox_count(const struct inbox *inbox); /* accepts NULL */
 
 /* The oldest item, now the caller's (mem_free), or NULL. */
 struct inbox_item *inbox_pop(struct inbox *inbox);

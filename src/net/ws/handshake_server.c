@@ -93,7 +93,8 @@ static void accept_handshake(struct handshake_server *server, const struct candi
                              const struct handshake_answer *answer) {
     struct ip_count *address;
     char extensions[DEFLATE_OFFER_ANSWER_BYTES];
-    if (!hub_assign(server->hub, candidate->conn, answer->endpoint)) {
+    if (!hub_assign_session(server->hub, candidate->conn, answer->endpoint, answer->session,
+                            answer->received)) {
         http_set_reason(candidate->http, "max_connections");
         refuse(server, candidate->http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
         hub_abandon(server->hub, candidate->conn);

@@ -354,6 +354,11 @@ static void wire_discard(void *peer) {
     ws->unfinished = 0;
 }
 
+static void wire_rebind(void *peer, struct conn *conn) {
+    struct ws *ws = peer;
+    ws->conn = conn;
+}
+
 static uint64_t wire_quiet_ms(void *peer) {
     const struct ws *ws = peer;
     return stream_quiet_ms(ws->stream);
@@ -366,5 +371,6 @@ static const struct wire wire = {
     .end = wire_end,
     .kill = wire_kill,
     .discard = wire_discard,
+    .rebind = wire_rebind,
     .quiet_ms = wire_quiet_ms,
 };

@@ -244,6 +244,49 @@ static int core_json_pong(lua_State *L) {
     return 0;
 }
 
+/* core.json_heartbeat(id, received) -> how many of the client's messages were handled | nil: it has
+ * no session. The message that is handled was one of the JSON heartbeat, which says how many
+ * messages the client has got; `received` is any value. */
+static int core_json_heartbeat(lua_State *L) {
+    conn_id id = bind_check_conn(L, 1);
+    int is_integer;
+    lua_Integer received = lua_tointegerx(L, 2, &is_integer);
+    if (!is_integer || lua_type(L, 2) != LUA_TNUMBER)
+        received = -1;
+    int64_t handled = hub_json_heartbeat(vm_of(L)->hub, id, received);
+    if (handled < 0)
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, handled);
+    return 1;
+}
+
+/* core.send_heartbeat(id, text): sends a message of the JSON heartbeat. */
+static int core_send_heartbeat(lua_State *L) {
+    conn_id id = bind_check_conn(L, 1);
+    struct slice text = bind_check_text(L, 2);
+    hub_send_heartbeat(vm_of(L)->hub, id, text.bytes, text.len);
+    return 0;
+}
+
+/* core.time_out(id): closes a silent connection, or a session's socket. */
+static int core_time_out(lua_State *L) {
+    hub_time_out(vm_of(L)->hub, bind_check_conn(L, 1));
+    return 0;
+}
+
+/* core.is_connected(id) -> boolean: has it a socket? */
+static int core_is_connected(lua_State *L) {
+    lua_pushboolean(L, hub_is_connected(vm_of(L)->hub, bind_check_conn(L, 1)));
+    return 1;
+}
+
+/* core.refuse_resume(id): on_resume, which runs, has returned false. */
+static int core_refuse_resume(lua_State *L) {
+    hub_refuse_resume(vm_of(L)->hub, bind_check_conn(L, 1));
+    return 0;
+}
+
 /* core.is_open(id) -> boolean */
 static int core_is_open(lua_State *L) {
     lua_pushboolean(L, hub_is_open(vm_of(L)->hub, bind_check_conn(L, 1)));
@@ -291,6 +334,11 @@ const luaL_Reg bind_conn_functions[] = {
     {"close_code_is_valid", core_close_code_is_valid},
     {"ping", core_ping},
     {"json_pong", core_json_pong},
+    {"json_heartbeat", core_json_heartbeat},
+    {"send_heartbeat", core_send_heartbeat},
+    {"time_out", core_time_out},
+    {"is_connected", core_is_connected},
+    {"refuse_resume", core_refuse_resume},
     {"is_open", core_is_open},
     {"rtt", core_rtt},
     {"backlog", core_backlog},

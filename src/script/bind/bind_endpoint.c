@@ -137,6 +137,10 @@ static int core_endpoint(lua_State *L) {
         .has_timeout = flag_field(L, "has_timeout"),
         .has_drain = flag_field(L, "has_drain"),
         .has_reload = flag_field(L, "has_reload"),
+        .resume_ms = ms_field(L, "resume_seconds"),
+        .resume_messages = (uint32_t)integer_field(L, "resume_messages"),
+        .resume_bytes = (size_t)integer_field(L, "resume_bytes"),
+        .resume_sessions = (uint32_t)integer_field(L, "resume_sessions"),
         .generation = vm_generation(vm),
     };
     bool is_known = !lua_isnoneornil(L, 2);
@@ -168,6 +172,14 @@ static int core_close_endpoint(lua_State *L) {
 static int core_endpoint_full(lua_State *L) {
     const struct endpoint *endpoint = bind_find_endpoint(L, 1);
     lua_pushboolean(L, endpoint == NULL || limit_full(endpoint->limit));
+    return 1;
+}
+
+/* core.session_exists(number, secret) -> boolean: has the endpoint such a session on this worker?
+ */
+static int core_session_exists(lua_State *L) {
+    uint32_t number = check_number(L, 1);
+    lua_pushboolean(L, hub_session_exists(vm_of(L)->hub, number, bind_check_text(L, 2)));
     return 1;
 }
 
@@ -222,6 +234,7 @@ const luaL_Reg bind_endpoint_functions[] = {
     {"endpoint", core_endpoint},
     {"endpoint_conns", core_endpoint_conns},
     {"endpoint_full", core_endpoint_full},
+    {"session_exists", core_session_exists},
     {"is_first", core_is_first},
     {"endpoint_taken", core_endpoint_taken},
     {"fast_path", core_fast_path},

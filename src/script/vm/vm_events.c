@@ -71,6 +71,18 @@ static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, c
     return vm_run_hook(task, 3);
 }
 
+static enum hook_state on_disconnected(void *user, struct conn *conn, unsigned code) {
+    struct task *task = conn_task(user, EVENT_DISCONNECTED, conn);
+    lua_pushinteger(task->co, code);
+    return vm_run_hook(task, 2);
+}
+
+static enum hook_state on_resumed(void *user, struct conn *conn, struct conn *next) {
+    struct task *task = conn_task(user, EVENT_RESUMED, conn);
+    vm_push_object(task->co, next);
+    return vm_run_hook(task, 2);
+}
+
 static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
                                 const char *endpoint_name, const char *info) {
     struct vm *vm = user;
@@ -160,13 +172,16 @@ static void keep_object(lua_State *L, struct conn *conn) {
     object->ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* dispatch.handshake returns `true, endpoint, subprotocol, conn`; `false, status, headers, body,
- * nil, nil, why, reason`; or `false, code, nil, text, endpoint, subprotocol, why, reason`. */
+/* dispatch.handshake returns `true, endpoint, subprotocol, conn, session, received`; `false,
+ * status, headers, body, nil, nil, why, reason`; or `false, code, nil, text, endpoint, subprotocol,
+ * why, reason`. */
 static void read_answer(lua_State *co, struct conn *conn, struct handshake_answer *answer) {
     if (lua_toboolean(co, 1)) {
         answer->status = 101;
         answer->endpoint = (uint32_t)lua_tointeger(co, 2);
         answer->subprotocol = text_at(co, 3, NULL);
+        answer->session.bytes = text_at(co, 5, &answer->session.len); /* conn's request has it */
+        answer->received = lua_tointeger(co, 6);
         lua_settop(co, 4);
         keep_object(co, conn);
         return;
@@ -220,6 +235,8 @@ const struct hub_events vm_hub_events = {
     .timeout = on_timeout,
     .drained = on_drained,
     .reloaded = on_reloaded,
+    .disconnected = on_disconnected,
+    .resumed = on_resumed,
     .closed = on_closed,
     .presence_changed = on_presence_changed,
     .forgotten = on_forgotten,

@@ -35,6 +35,8 @@
     X(TIMEOUT, timeout, "on_timeout")                                                              \
     X(DRAINED, drained, "on_drain")                                                                \
     X(RELOADED, reloaded, "on_reload")                                                             \
+    X(DISCONNECTED, disconnected, "on_disconnect")                                                 \
+    X(RESUMED, resumed, "on_resume")                                                               \
     X(CLOSED, closed, "on_close")                                                                  \
     X(PRESENCE_CHANGED, presence_changed, "room:watch")                                            \
     X(TIMER, timer, "timer")                                                                       \

@@ -1,0 +1,452 @@
+/* hub_session.c -- sessions: connections that outlive their sockets.
+ *
+ * A session is an open connection, with its place in rooms, its script's object and its timers.
+ * What it sends is numbered and kept, until the client acknowledges it, and the client's messages
+ * are counted. When the socket is lost the session waits without one. A client that comes back is a
+ * connection in its handshake (the *candidate*) until on_resume has ended; then the session takes
+ * its socket, both sides say how many messages they have got, and each sends the rest. A socket
+ * that the session gives up, because of its Close frame or for a newer one, passes to a connection
+ * that does nothing but close. */
+#include "core/hub/hub_close.h"
+#include "core/hub/hub_internal.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct slice secret_of(const struct session *session) {
+    return (struct slice){session->secret, session->secret_len};
+}
+
+static struct session *session_new(struct slice secret) {
+    struct session *session = mem_zalloc(sizeof *session + secret.len);
+    session->secret_len = (uint16_t)secret.len;
+    memcpy(session->secret, secret.bytes, secret.len);
+    list_init(&session->waiting);
+    return session;
+}
+
+static struct sessions *sessions_of(struct hub *hub) {
+    if (hub->options.bus != NULL)
+        return bus_sessions(hub->options.bus);
+    if (hub->sessions == NULL)
+        hub->sessions = sessions_new();
+    return hub->sessions;
+}
+
+static void log_session(const struct conn *conn, const char *event, unsigned code) {
+    struct log_line line;
+    if (!log_enabled(LOG_DEBUG))
+        return;
+    log_begin_limited(&line, LOG_DEBUG, event);
+    log_path(&line, conn->endpoint->path);
+    log_conn(&line, conn->id);
+    log_int(&line, "generation", conn->endpoint->generation);
+    if (code != 0)
+        log_int(&line, "code", code);
+    log_end(&line);
+}
+
+/* ---- what was sent ---- */
+
+/* The number of the last message that a socket has taken whole. */
+static uint64_t written(const struct conn *conn) {
+    const struct session *session = conn->session;
+    if (conn->peer == NULL)
+        return session->written;
+    return session->sent.last - outq_messages(&conn->out);
+}
+
+/* Is the oldest message written? The queue's length answers mostly, without a look at it. */
+static bool oldest_is_written(const struct conn *conn) {
+    const struct sent_ring *sent = &conn->session->sent;
+    if (conn->peer != NULL && conn->out.count < sent->count)
+        return true;
+    return sent_ring_oldest(sent) <= written(conn);
+}
+
+/* Must an older message go before one of so many bytes can be kept? One of any size has room alone.
+ */
+static bool is_full(const struct conn *conn, size_t len) {
+    const struct sent_ring *sent = &conn->session->sent;
+    const struct endpoint *endpoint = conn->endpoint;
+    return sent->count > 0 &&
+           (sent->count >= endpoint->resume_messages || sent->bytes + len > endpoint->resume_bytes);
+}
+
+enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, size_t len) {
+    struct session *session = conn->session;
+    while (is_full(conn, len)) {
+        if (oldest_is_written(conn)) {
+            sent_ring_let_go(&session->sent, sent_ring_oldest(&session->sent));
+        } else if (conn->peer == NULL) {
+            hub_session_end(hub, conn, "too much was sent meanwhile");
+            return SESSION_OVER;
+        } else if (conn->blocked) {
+            return SESSION_FULL;
+        } else {
+            hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
+        }
+    }
+    return SESSION_ROOM;
+}
+
+bool hub_session_replace(struct conn *conn, struct message *message) {
+    struct session *session = conn->session;
+    uint64_t first = written(conn) + 1;
+    if (conn->out.sent > 0 && conn->out.ring[conn->out.first]->capacity == 0)
+        first++; /* a part of it is written */
+    return sent_ring_replace(&session->sent, first, message);
+}
+
+/* ---- what the client has got ---- */
+
+static uint64_t handled(const struct conn *conn) {
+    return conn->session->arrived - inbox_count(conn->inbox);
+}
+
+int64_t hub_session_received(const struct conn *conn) {
+    return conn->session == NULL ? -1 : (int64_t)handled(conn);
+}
+
+int64_t hub_json_heartbeat(struct hub *hub, conn_id id, int64_t received) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn == NULL || conn->state != CONN_OPEN || conn->session == NULL)
+        return -1;
+    struct session *session = conn->session;
+    session->arrived--;
+    if (received >= 0 && (uint64_t)received <= session->sent.last)
+        sent_ring_let_go(&session->sent, (uint64_t)received);
+    return hub_session_received(conn);
+}
+
+/* The first message on each socket. */
+static void greet(struct hub *hub, struct conn *conn, bool resumed) {
+    char text[80];
+    int len = snprintf(text, sizeof text,
+                       "{\"type\":\"session\",\"resumed\":%s,\"received\":%" PRIu64 "}",
+                       resumed ? "true" : "false", handled(conn));
+    hub_send_uncounted(hub, conn, OPCODE_TEXT, text, (size_t)len);
+}
+
+/* ---- a handshake ---- */
+
+static struct conn *find_session(struct hub *hub, struct slice secret) {
+    struct conn *conn = hub_find(hub, sessions_find(sessions_of(hub), secret));
+    return conn != NULL && conn->state == CONN_OPEN && conn->session != NULL ? conn : NULL;
+}
+
+bool hub_session_exists(struct hub *hub, uint32_t endpoint, struct slice secret) {
+    const struct conn *conn = find_session(hub, secret);
+    return conn != NULL && conn->endpoint->number == endpoint;
+}
+
+bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, struct slice secret,
+                        int64_t received) {
+    struct endpoint *endpoint = hub->endpoints[number];
+    if (endpoint->resume_ms == 0 || secret.len == 0)
+        return hub_assign(hub, conn, number);
+    hub_take_mail(hub); /* it may end the session */
+    conn->session = session_new(secret);
+    conn->is_special = true;
+    const struct conn *known = find_session(hub, secret);
+    if (known == NULL || known->endpoint != endpoint || received < 0 ||
+        !sent_ring_reaches(&known->session->sent, (uint64_t)received))
+        return hub_assign(hub, conn, number);
+    conn->endpoint = endpoint;
+    conn->session->returns_to = known->id;
+    conn->session->received = (uint64_t)received;
+    return true;
+}
+
+bool hub_session_is_candidate(const struct conn *conn) {
+    return conn->session != NULL && conn->session->returns_to != 0;
+}
+
+/* The client can come back to this connection from now on. */
+static void make_known(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    struct conn *known = find_session(hub, secret_of(session));
+    if (known != NULL && known->peer != NULL)
+        hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
+    else if (known != NULL)
+        hub_session_end(hub, known, "session not resumed");
+    session->is_known = sessions_add(sessions_of(hub), secret_of(session), conn->id);
+}
+
+void hub_session_begin(struct hub *hub, struct conn *conn) {
+    make_known(hub, conn);
+    greet(hub, conn, false);
+}
+
+/* ---- the socket is lost ---- */
+
+bool hub_session_can_wait(const struct hub *hub, const struct conn *conn) {
+    return conn->state == CONN_OPEN && conn->session != NULL && conn->session->is_known &&
+           conn->endpoint->resume_ms > 0 && !hub->draining;
+}
+
+static void set_end(struct hub *hub, struct conn *conn) {
+    conn->session->ends_at_ms = hub_now(hub) + conn->endpoint->resume_ms;
+    hub_timers_arm(hub, conn);
+}
+
+/* The connection has no socket any more. */
+static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
+    struct session *session = conn->session;
+    session->lost_code = (uint16_t)code;
+    conn->kill_at_ms = conn->next_ping_ms = conn->ping_sent_ns = 0;
+    conn->due &= (uint8_t) ~(DUE_PING | DUE_TIMEOUT | DUE_DRAIN);
+    conn->due |= DUE_DISCONNECT;
+    hub_rate_release(conn);
+    hub_compress_forget(conn);
+    conn->compresses = false;
+    stats_add(&hub->stats.connections_closed, 1);
+    stats_add(&hub->stats.connections, (uint64_t)-1);
+    stats_add(&hub->stats.sessions_waiting, 1);
+    log_session(conn, "disconnected", code);
+    list_append(&conn->endpoint->waiting, &session->waiting);
+    set_end(hub, conn);
+    hub_schedule(hub, conn);
+}
+
+void hub_session_lost(struct hub *hub, struct conn *conn, unsigned code) {
+    conn->session->written = written(conn);
+    conn->peer = NULL;
+    conn->blocked = conn->paused = false;
+    list_remove(&conn->dirty);
+    outq_clear(&conn->out);
+    hub_limits_gone(hub, conn);
+    hub_queues_forget(hub, conn);
+    hub_send_forget_pings(conn);
+    begin_to_wait(hub, conn, code);
+}
+
+struct conn *hub_session_part(struct hub *hub, struct conn *conn, unsigned code) {
+    struct conn *shell = hub_new_conn(hub);
+    if (shell == NULL)
+        return NULL;
+    conn->session->written = written(conn);
+    shell->endpoint = conn->endpoint;
+    shell->refused = true;
+    shell->state = CONN_CLOSING;
+    shell->peer = conn->peer;
+    shell->out = conn->out;
+    shell->ping = conn->ping;
+    shell->pong = conn->pong;
+    shell->blocked = conn->blocked;
+    shell->paused = conn->paused;
+    shell->kept = conn->kept;
+    shell->message_number = conn->message_number;
+    shell->is_counted = conn->is_counted;
+    if (conn->is_counted) /* the socket counts until it is closed, the session from now on */
+        limit_take_anyway(hub->options.limit);
+    conn->peer = NULL;
+    conn->out = (struct outq){0};
+    conn->ping = conn->pong = NULL;
+    conn->blocked = conn->paused = false;
+    list_remove(&conn->dirty);
+    hub_queues_forget(hub, conn);
+    hub_limits_gone(hub, conn);
+    hub->wire->rebind(shell->peer, shell);
+    hub_limits_count(hub, shell);
+    begin_to_wait(hub, conn, code);
+    return shell;
+}
+
+bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
+                              struct slice reason, bool peer_done) {
+    struct conn *shell = hub_session_part(hub, conn, code);
+    if (shell == NULL)
+        return false;
+    shell->peer_done = peer_done;
+    outq_drop_unsent(&shell->out); /* the session has it */
+    hub_set_paused(hub, shell, false);
+    hub_close_refuse(hub, shell, code, reason);
+    return true;
+}
+
+/* ---- the client is back ---- */
+
+/* The candidate's socket is not wanted any more: there is a newer one. */
+static void turn_away(struct hub *hub, struct conn *candidate) {
+    candidate->session->returns_to = 0;
+    hub_session_forget(hub, candidate);
+    hub_set_paused(hub, candidate, false);
+    stats_add(&hub->stats.connections_closed, 1);
+    stats_add(&hub->stats.connections, (uint64_t)-1);
+    hub_close_refuse(hub, candidate, CLOSE_REPLACED, slice_of("replaced"));
+}
+
+bool hub_session_return(struct hub *hub, struct conn *candidate) {
+    struct conn *conn = hub_find(hub, candidate->session->returns_to);
+    if (conn == NULL || conn->state != CONN_OPEN)
+        return false;
+    struct session *session = conn->session;
+    hub_set_paused(hub, candidate, true);
+    if (conn->peer != NULL)
+        hub_session_close_socket(hub, conn, CLOSE_REPLACED, slice_of("replaced"), false);
+    if (session->candidate != NULL)
+        turn_away(hub, session->candidate);
+    session->candidate = candidate;
+    session->arrived -= inbox_count(conn->inbox); /* the client sends it again */
+    inbox_free(conn->inbox);
+    conn->inbox = NULL;
+    hub_limits_count(hub, conn);
+    session->ends_at_ms = 0;
+    hub_timers_arm(hub, conn);
+    conn->due |= DUE_RESUME;
+    hub_schedule(hub, conn);
+    return true;
+}
+
+/* The candidate's socket is gone, or another connection has it. */
+static void drop_candidate(struct hub *hub, struct conn *conn) {
+    conn->session->candidate = NULL;
+    conn->due &= (uint8_t)~DUE_RESUME;
+    if (conn_waits(conn))
+        set_end(hub, conn);
+}
+
+/* Takes the candidate's socket; the candidate is freed. */
+static void take_socket(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    struct conn *candidate = session->candidate;
+    conn->peer = candidate->peer;
+    conn->paused = candidate->paused;
+    conn->kill_at_ms = candidate->kill_at_ms;
+    conn->kept = candidate->kept;
+    conn->message_number = candidate->message_number;
+    conn->compresses = candidate->compresses;
+    conn->window_bits = candidate->window_bits;
+    conn->contexts = candidate->contexts;
+    conn->half_closed = conn->peer_done = conn->ended = false;
+    conn->rtt_seconds = -1;
+    candidate->contexts = NULL;
+    candidate->peer = NULL;
+    session->candidate = NULL;
+    candidate->session->returns_to = 0;
+    candidate->is_adopted = true;
+    hub_limits_gone(hub, candidate);
+    hub->wire->rebind(conn->peer, conn);
+    hub_limits_count(hub, conn);
+    list_remove(&session->waiting);
+    stats_add(&hub->stats.sessions_waiting, (uint64_t)-1);
+    hub_abandon(hub, candidate);
+}
+
+static void resume(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    uint64_t number = session->candidate->session->received + 1;
+    take_socket(hub, conn);
+    stats_add(&hub->stats.sessions_resumed, 1);
+    log_session(conn, "resumed", 0);
+    greet(hub, conn, true);
+    sent_ring_let_go(&session->sent, number - 1);
+    for (; number <= session->sent.last; number++)
+        hub_send_again(hub, conn, sent_ring_at(&session->sent, number));
+    hub_timers_start(hub, conn);
+    hub_set_paused(hub, conn, false);
+}
+
+void hub_session_hook_begins(struct conn *conn) {
+    conn->session->resuming = conn->session->candidate->id;
+    conn->session->refused = false;
+}
+
+void hub_refuse_resume(struct hub *hub, conn_id id) {
+    struct conn *conn = hub_find(hub, id);
+    if (conn != NULL && conn->session != NULL)
+        conn->session->refused = true;
+}
+
+void hub_session_hook_ended(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    struct conn *candidate = session->candidate;
+    conn_id was = session->resuming;
+    session->resuming = 0;
+    if (!conn_waits(conn))
+        return;
+    if (session->refused) {
+        hub_session_end(hub, conn, "session not resumed");
+    } else if (candidate == NULL || candidate->id != was) {
+        /* that socket is gone again */
+        conn->due |= DUE_DISCONNECT;
+        session->lost_code = candidate == NULL ? CLOSE_ABNORMAL : CLOSE_REPLACED;
+    } else if (!sent_ring_reaches(&session->sent, candidate->session->received)) {
+        hub_session_end(hub, conn, "too much was sent meanwhile");
+    } else {
+        resume(hub, conn);
+    }
+}
+
+bool hub_is_connected(struct hub *hub, conn_id id) {
+    const struct conn *conn = hub_find(hub, id);
+    return conn != NULL && conn->state == CONN_OPEN &&
+           (conn->peer != NULL || (conn->session != NULL && conn->session->resuming != 0));
+}
+
+/* ---- the end ---- */
+
+/* A candidate whose session is no more begins one of its own, at the end of the turn: a walk over
+ * receivers may be under way. */
+static void release_candidate(struct hub *hub, struct conn *conn) {
+    struct conn *candidate = conn->session->candidate;
+    if (candidate == NULL)
+        return;
+    conn->session->candidate = NULL;
+    conn->due &= (uint8_t)~DUE_RESUME;
+    candidate->session->returns_to = 0;
+    limit_take_anyway(candidate->endpoint->limit); /* its session had the place */
+    hub_schedule(hub, candidate);
+}
+
+void hub_session_begin_late(struct hub *hub, struct conn *candidate) {
+    hub_mail_announce(hub, candidate);
+    hub_begin(hub, candidate);
+    hub_set_paused(hub, candidate, false);
+    if (hub->draining && hub->drain == NULL)
+        hub_close_begin(hub, candidate, CLOSE_GOING_AWAY, slice_of("going away"), false);
+}
+
+void hub_session_end(struct hub *hub, struct conn *conn, const char *reason) {
+    release_candidate(hub, conn);
+    hub_close_waiting(hub, conn, conn->session->lost_code, slice_of(reason));
+}
+
+void hub_session_expire(struct hub *hub, struct conn *conn) {
+    stats_add(&hub->stats.sessions_expired, 1);
+    hub_session_end(hub, conn, "session expired");
+}
+
+void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn) {
+    if (conn->session != NULL && conn->session->candidate != NULL)
+        take_socket(hub, conn);
+}
+
+void hub_session_over(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    if (session == NULL)
+        return;
+    if (session->is_known)
+        sessions_remove(sessions_of(hub), secret_of(session), conn->id);
+    session->is_known = false;
+    if (!list_empty(&session->waiting))
+        stats_add(&hub->stats.sessions_waiting, (uint64_t)-1);
+    list_remove(&session->waiting);
+    sent_ring_clear(&session->sent);
+}
+
+void hub_session_forget(struct hub *hub, struct conn *conn) {
+    if (conn->session == NULL)
+        return;
+    struct conn *owner = hub_find(hub, conn->session->returns_to);
+    if (owner != NULL && owner->session != NULL && owner->session->candidate == conn)
+        drop_candidate(hub, owner);
+    hub_session_over(hub, conn);
+    mem_free(conn->session);
+    conn->session = NULL;
+}

@@ -1,0 +1,28 @@
+/* session.h -- what a connection has that outlives its socket, as the files of this folder see it.
+ *
+ * hub_session.c has the functions. A connection without a session has none of this. */
+#ifndef TIDEWIRE_CORE_HUB_SESSION_H
+#define TIDEWIRE_CORE_HUB_SESSION_H
+
+#include "base/conn_id.h"
+#include "base/list.h"
+#include "core/frames/sent_ring.h"
+
+struct session {
+    struct sent_ring sent;
+    uint64_t arrived;       /* the client's messages so far, those in the inbox among them */
+    uint64_t written;       /* while it waits: the last message that a socket has taken whole */
+    uint64_t ends_at_ms;    /* while it waits; 0: not before on_resume has answered */
+    struct list waiting;    /* in its endpoint's list while it waits */
+    conn_id returns_to;     /* of a connection that asks for a session: that session; else 0 */
+    uint64_t received;      /* the same: how many messages its client has */
+    struct conn *candidate; /* of a session that waits: the connection that asks for it */
+    conn_id resuming;       /* the candidate for which on_resume runs; 0: it does not */
+    bool refused;           /* that on_resume has returned false */
+    bool is_known;          /* clients can come back to it by the secret */
+    uint16_t lost_code;     /* why the last socket is gone */
+    uint16_t secret_len;
+    char secret[];
+};
+
+#endif
