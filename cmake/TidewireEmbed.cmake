@@ -1,10 +1,13 @@
-# The Lua library and the templates of `tidewire new`, as C arrays (see src/script/vm/embedded.h).
+# The Lua library, the templates of `tidewire new` and the JavaScript client, as C arrays (see
+# src/script/vm/embedded.h).
 
-# tidewire_embed_sources(OUT): names of the C files to compile; made anew when a Lua file changes.
+# tidewire_embed_sources(OUT): names of the C files to compile; made anew when a file changes.
 function(tidewire_embed_sources out)
   tidewire_embed_table(files embedded_files lua/tidewire "*.lua")
   tidewire_embed_table(templates embedded_templates lua/templates "*" lua/types/tidewire.lua)
-  set(${out} "${files}" "${templates}" PARENT_SCOPE)
+  tidewire_embed_table(client embedded_client clients/js "tidewire.js"
+    clients/js/tidewire.min.mjs)
+  set(${out} "${files}" "${templates}" "${client}" PARENT_SCOPE)
 endfunction()
 
 # tidewire_embed_table(OUT TABLE FOLDER PATTERN [FILE…]): one C file with one table. Files of other

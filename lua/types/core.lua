@@ -611,6 +611,11 @@ function core.respond(number, status, headers, body, why) end
 ---@param path string  below it, percent-encoded
 function core.respond_file(number, root, path) end
 
+--- The bytes of a file of the JavaScript client: "tidewire.js", "tidewire.min.mjs".
+---@param name string
+---@return string|nil bytes  nil: there is no such file
+function core.client_file(name) end
+
 --- Is it an address to listen at?
 ---@param text string
 ---@return true? ok

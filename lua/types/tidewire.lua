@@ -162,8 +162,9 @@
 ---@field tls? tidewire.TlsOptions|false
 ---@field defaults? tidewire.Handler  hooks and options for endpoints that do not set them
 ---@field endpoints? table<string, tidewire.Handler|string>  by path; a text is the name of a module
---- http: routes by path, or by method and path.
----@field http? table<string, (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder>
+--- http: routes by path, or by method and path; `client = true` adds /tidewire.js and
+--- /tidewire.mjs, the JavaScript client.
+---@field http? tidewire.HttpRoutes
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
 --- admin_hosts: names by which requests may ask for it, beside localhost and IP addresses.
@@ -181,6 +182,10 @@
 --- on_reload: is called when this code was activated. `old` is the table of the old script.
 ---@field on_reload? fun(old: table)
 ---@field on_stop? fun()            called when the server stops, before it closes connections
+
+---@class tidewire.HttpRoutes
+---@field [string] (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder
+---@field client? boolean
 
 ---@class tidewire.StaticFolder
 ---@field static string  a folder, relative to the app's

@@ -2,6 +2,7 @@
 --
 -- C serves static folders, by their names. Route functions may wait. Keeps nothing.
 
+local client_file = require "tidewire.http.client_file"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local inspect = require "tidewire.base.inspect"
@@ -72,6 +73,9 @@ function http.answer(app, number, head, body, remote_address, secure, host, tls)
   end
   if route.static then
     return core.respond_file(number, route.static, third)
+  end
+  if route.client_file then
+    return client_file.answer(number, route)
   end
   request.params = params
   replies.send(number, origin_check.route_refusal(app.allow_origin, request) or run(route, request))

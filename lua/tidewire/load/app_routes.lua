@@ -1,13 +1,17 @@
--- app_routes.lua -- an app's `http`: functions and static folders by method and path.
+-- app_routes.lua -- an app's `http`: functions and static folders by method and path, and the
+-- JavaScript client.
 --
 -- Runs while an app loads. Checks that a static folder exists; C serves it.
 
+local client_routes = require "tidewire.load.client_routes"
 local option_types = require "tidewire.load.option_types"
 local options = require "tidewire.load.options"
 local script_file = require "tidewire.load.script_file"
 local suggest = require "tidewire.base.suggest"
 
 local app_routes = {}
+
+local CLIENT <const> = "client" -- the one key that is no path
 
 local METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }
 
@@ -19,6 +23,7 @@ local function split_key(key)
   local method, path = key:match("^(%S+) +(%S+)$")
   if not method then
     return nil, nil, 'expected a path, or a method and a path, as in "POST /announce"'
+      .. suggest.hint(key, { CLIENT })
   end
   for _, known in ipairs(METHODS) do
     if method == known then
@@ -69,8 +74,12 @@ end
 ---@param values table
 function app_routes.read(report, result, values)
   for _, key in ipairs(report:text_keys("http", values)) do
-    local route, message = new_route(report, key, values[key])
-    local ok = route ~= nil
+    local route, message, ok
+    if key ~= CLIENT then
+      route, message = new_route(report, key, values[key])
+    elseif type(values[key]) ~= "boolean" then
+      message = ("expected true or false, got %s"):format(option_types.describe(values[key]))
+    end
     if route then
       ok, message = result.router:add_route(route)
       result.http[#result.http + 1] = route
@@ -78,6 +87,9 @@ function app_routes.read(report, result, values)
     if not ok and message then
       report:error(report:place("http", key), ('http "%s": %s'):format(key, message))
     end
+  end
+  if values[CLIENT] == true then
+    client_routes.add(result)
   end
 end
 

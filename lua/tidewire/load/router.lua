@@ -15,7 +15,10 @@ local PathTree = require "tidewire.load.path_tree"
 ---@field method string|nil        nil: any method (of a static route: GET and HEAD)
 ---@field path string              the pattern
 ---@field handler function|nil     function(request); or
----@field static string|nil        the folder to serve
+---@field static string|nil        the folder to serve; or
+---@field client_file string|nil   the name of a file of the JavaScript client
+---@field app_folder string|nil    of the latter: a static folder of the app that goes first, and …
+---@field app_path string|nil      … the path of its file
 ---@field depth integer|nil        of a static route; the router's own
 
 ---@class tidewire.Router

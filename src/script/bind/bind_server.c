@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "script/vm/app_tls.h"
+#include "script/vm/embedded.h"
 #include "script/vm/trace.h"
 #include "script/vm/vm_thread.h"
 
@@ -226,6 +227,19 @@ static int core_respond_file(lua_State *L) {
     return 0;
 }
 
+/* core.client_file(name) -> the bytes of a file of the JavaScript client; nil: there is none */
+static int core_client_file(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    const struct embedded_file *file = embedded_client;
+    while (file->name != NULL && strcmp(file->name, name) != 0)
+        file++;
+    if (file->name == NULL)
+        lua_pushnil(L);
+    else
+        lua_pushlstring(L, (const char *)file->bytes, file->size);
+    return 1;
+}
+
 const luaL_Reg bind_server_functions[] = {
     {"log", core_log},
     {"log_enabled", core_log_enabled},
@@ -240,5 +254,6 @@ const luaL_Reg bind_server_functions[] = {
     {"check_tls", core_check_tls},
     {"respond", core_respond},
     {"respond_file", core_respond_file},
+    {"client_file", core_client_file},
     {NULL, NULL},
 };

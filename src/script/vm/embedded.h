@@ -1,8 +1,8 @@
 /* embedded.h -- the files that are part of the binary.
  *
- * The build writes two tables of them: the Lua library (every lua/tidewire/ file) and the templates
- * that `tidewire new` copies (lua/templates/). Read-only, so any thread may use them; they know
- * nothing of Lua. */
+ * The build writes three tables of them: the Lua library (every lua/tidewire/ file), the templates
+ * that `tidewire new` copies (lua/templates/), and the JavaScript client (the small forms of
+ * clients/js/). Read-only, so any thread may use them; they know nothing of Lua. */
 #ifndef TIDEWIRE_SCRIPT_VM_EMBEDDED_H
 #define TIDEWIRE_SCRIPT_VM_EMBEDDED_H
 
@@ -15,8 +15,9 @@ struct embedded_file {
     size_t size; /* without the NUL that follows the bytes */
 };
 
-/* Both end with an entry whose name is NULL. */
+/* Each ends with an entry whose name is NULL. */
 extern const struct embedded_file embedded_files[];
 extern const struct embedded_file embedded_templates[];
+extern const struct embedded_file embedded_client[];
 
 #endif
