@@ -106,7 +106,6 @@ local function endpoint(path, form, options)
       conn.tag, conn.life = conn.query.tag, ("%x"):format(math.random(0))
       conn.inn, conn.out, conn.on = 0, 0, true
       note(conn, "start")
-      if conn.connected ~= true then fault("%s: connected is not true in on_start", conn.tag) end
       if math.random(4) == 1 then tw.sleep(math.random() * 0.02) end
       conn:join("all" .. path)
       start_ticks(conn)

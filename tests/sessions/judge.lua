@@ -39,6 +39,7 @@ local APP <const> = assert(process.read_file((assert(
 ---@field change_seconds number?
 ---@field environment table<string, string>? for the app
 ---@field may_lose boolean? `resumed: false` may come at any time
+---@field may_time_out boolean? a silent socket may be closed with 4408
 ---@field routes boolean? routes are dropped as well (run.lua has made a network namespace)
 ---@field say fun(text: string)?
 
@@ -67,7 +68,9 @@ end
 function Judge:on_end(who, code, reason)
   self.ends[code] = (self.ends[code] or 0) + 1
   if code == 1006 or code == 1001 or code == 1012 then return end
-  if self.options.may_lose and code == 1008 then return end
+  if self.options.may_lose and code == 1008 or self.options.may_time_out and code == 4408 then
+    return
+  end
   who:fault("the server has closed with %d %s", code, reason or "")
 end
 
@@ -75,6 +78,7 @@ function Judge:on_abandoned_end(who, code, reason)
   self.abandoned_ends[code] = (self.abandoned_ends[code] or 0) + 1
   if code == 4409 and reason == "replaced" then return end
   if self.options.change or self.options.may_lose or code == 1006 then return end
+  if self.options.may_time_out and code == 4408 then return end
   who:fault("a replaced socket was closed with %d %s", code, reason or "")
 end
 
@@ -93,7 +97,9 @@ local function start(self, more)
   local options = self.options
   local environment = {}
   for name, value in pairs(options.environment or {}) do environment[name] = value end
-  environment.JUDGE_STATE = self.folder .. "/state"
+  if options.change and options.change ~= "kill" then
+    environment.JUDGE_STATE = self.folder .. "/state"
+  end
   if options.tls then
     environment.TIDEWIRE_TLS_CERTIFICATE, environment.TIDEWIRE_TLS_KEY =
       require("support.certificates").shared()
@@ -168,7 +174,7 @@ local function each_seconds(self, seconds, f)
     end
   end, function(text)
     self.busy = self.busy - 1
-    self.failed = text
+    self.failed = self.failed or text
   end)
 end
 
@@ -248,6 +254,12 @@ local function check_counts(self)
   if counts.closes ~= counts.starts and self.options.change ~= "kill" then
     self:fault("%d times on_start, %d times on_close", counts.starts, counts.closes)
   end
+  local senders = 0
+  for _ in pairs(self.senders) do senders = senders + 1 end
+  if senders > (self.options.workers or 1) and self.options.change ~= "kill" then
+    self:fault("broadcasts are of %d senders: tw.keep was lost", senders)
+  end
+  if self.options.reload_seconds and counts.version <= 1 then self:fault("no new code runs") end
   if counts.faults ~= 0 then self:fault("the app has found %d faults", counts.faults) end
 end
 
@@ -260,7 +272,7 @@ function judge.run(options)
     tell = options.tell or function() end, tell_at = 0, tell_seconds = options.tell_seconds or 1,
     folder = process.make_directory(), version = 0, faults = {}, cuts = {}, ends = {},
     abandoned_ends = {}, dropped = {}, sources = 0, said = 0, heard = 0, broadcasts = 0, lost = 0,
-    busy = 0, changed = 0, began = loop.now(),
+    busy = 0, changed = 0, senders = {}, began = loop.now(),
     mean_seconds = options.mean_seconds or 2, away_seconds = options.away_seconds or 0.5,
     say_seconds = options.say_seconds or 0.2,
     ways = options.routes and table.move(WAYS, 1, #WAYS, 1, { [7] = "route" }) or WAYS,

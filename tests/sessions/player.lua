@@ -82,6 +82,7 @@ function Player:on_broadcast(value)
   end
   self.broadcasts[value.life] = value.m
   self.judge.broadcasts = self.judge.broadcasts + 1
+  self.judge.senders[value.life] = true
 end
 
 function Player:on_message(message, kind, decoded)

@@ -40,7 +40,9 @@ local MODES <const> = {
     JUDGE_SECONDS = "2", JUDGE_MESSAGES = "30", JUDGE_BYTES = "16K", JUDGE_TIGHT = "1",
     JUDGE_TICK = "0.2",
   } },
-  { name = "silence", environment = { JUDGE_PING = "0.5", JUDGE_PONG = "2" } },
+  { name = "silence", may_time_out = true, away_seconds = 1.5, environment = {
+    JUDGE_PING = "0.5", JUDGE_PONG = "2",
+  } },
   { name = "restart", change = "restart", change_seconds = 5 },
   { name = "upgrade", change = "upgrade", change_seconds = 5 },
   { name = "kill", change = "kill", change_seconds = 5, may_lose = true },

@@ -118,6 +118,7 @@ int64_t hub_json_heartbeat(struct hub *hub, conn_id id, int64_t received) {
         return -1;
     struct session *session = conn->session;
     session->arrived--;
+    session->is_acknowledged |= received >= 0;
     if (received >= 0 && (uint64_t)received <= session->sent.last)
         sent_ring_let_go(&session->sent, (uint64_t)received);
     return hub_session_received(conn);
@@ -144,6 +145,13 @@ bool hub_session_exists(struct hub *hub, uint32_t endpoint, struct slice secret)
     return conn != NULL && conn->endpoint->number == endpoint;
 }
 
+/* May this count be of an earlier session? The handshake that has begun this one said the same, and
+ * nothing shows that the client has read the answer, that it is a new one. */
+static bool is_count_of_earlier(const struct session *session, uint64_t received) {
+    return received > 0 && session->received == received && session->arrived == 0 &&
+           !session->is_acknowledged;
+}
+
 bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, struct slice secret,
                         int64_t received) {
     struct endpoint *endpoint = hub->endpoints[number];
@@ -152,13 +160,14 @@ bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, str
     hub_take_mail(hub); /* it may end the session */
     conn->session = session_new(secret);
     conn->is_special = true;
+    conn->session->received = received < 0 ? 0 : (uint64_t)received;
     const struct conn *known = find_session(hub, secret);
     if (known == NULL || known->endpoint != endpoint || received < 0 ||
+        is_count_of_earlier(known->session, (uint64_t)received) ||
         !sent_ring_reaches(&known->session->sent, (uint64_t)received))
         return hub_assign(hub, conn, number);
     conn->endpoint = endpoint;
     conn->session->returns_to = known->id;
-    conn->session->received = (uint64_t)received;
     return true;
 }
 

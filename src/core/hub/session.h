@@ -15,10 +15,11 @@ struct session {
     uint64_t ends_at_ms;    /* while it waits; 0: not before on_resume has answered */
     struct list waiting;    /* in its endpoint's list while it waits */
     conn_id returns_to;     /* of a connection that asks for a session: that session; else 0 */
-    uint64_t received;      /* the same: how many messages its client has */
+    uint64_t received;      /* how many messages the client had, as its first handshake said */
     struct conn *candidate; /* of a session that waits: the connection that asks for it */
     conn_id resuming;       /* the candidate for which on_resume runs; 0: it does not */
     bool refused;           /* that on_resume has returned false */
+    bool is_acknowledged;   /* a heartbeat of the client has said what it has got */
     bool is_known;          /* clients can come back to it by the secret */
     uint16_t lost_code;     /* why the last socket is gone */
     uint16_t secret_len;
