@@ -8,7 +8,6 @@ local stream = require "support.stream"
 
 local APP = [[
   local record, tw = require "record", require "tidewire"
-  local by_name = {}
   local handler = {
     resume = { seconds = 30 },
     ping_period = 0,
@@ -18,18 +17,17 @@ local APP = [[
     end,
     on_start = function(conn)
       conn.lines = 0
-      by_name[conn.name_of or ""] = conn
       conn:join("all")
       record("start", conn.name_of, conn.connected)
     end,
     handle_message = function(conn, message)
       conn.lines = conn.lines + 1
       local count = message:match("^count (%d+)$")
-      local name, text = message:match("^to (%w+) (.*)$")
+      local id, text = message:match("^to (%w+) (.*)$")
       if count then
         for i = 1, tonumber(count) do conn:send("n " .. i) end
-      elseif name then
-        conn:send(tostring(by_name[name]:send(text)))
+      elseif id then
+        conn:send(tostring(tw.send(id, text)))
       elseif message:find("^all ") then
         tw.room("all"):broadcast(message)
       elseif message == "id" then
@@ -54,7 +52,7 @@ local APP = [[
 describe("a session", function()
   local app
 
-  lazy_setup(function() app = server.start({ app = APP, workers = 1 }) end)
+  lazy_setup(function() app = server.start({ app = APP }) end)
   lazy_teardown(function() app:stop() end)
   after_each(stream.close_all)
 
@@ -87,7 +85,7 @@ describe("a session", function()
     assert.equal("2 a nil", bob:ask("a"))
     bob.socket:abort()
     wait_event("disconnect", "bob", 1006, false)
-    for i = 1, 20 do assert.equal("true", eve:ask("to bob line " .. i)) end
+    for i = 1, 20 do assert.equal("true", eve:ask("to " .. id .. " line " .. i)) end
     eve:send("all hello")
     assert.equal("all hello", eve:receive())
     assert.same({ type = "session", resumed = true, received = 2 }, bob:connect())
