@@ -32,7 +32,9 @@ enum fake_hook {
     FAKE_DRAIN = 16,
     FAKE_CLOSE = 32,
     FAKE_RELOAD = 64,
-    FAKE_ALL = 127
+    FAKE_DISCONNECT = 128,
+    FAKE_RESUME = 256,
+    FAKE_ALL = 511
 };
 
 struct fake;
@@ -40,7 +42,7 @@ struct fake;
 struct fake_client {
     struct fake *fake;
     conn_id id;
-    struct conn *conn; /* NULL when its socket is gone */
+    struct conn *conn; /* that its socket belongs to; NULL when its socket is gone */
     char name;
     void *model; /* the test's own */
 
@@ -78,12 +80,18 @@ static inline uint64_t fake_now(void *clock) {
     return ((struct fake *)clock)->now_ms;
 }
 
-static inline struct fake_client *fake_client(struct fake *f, const struct conn *conn) {
+static inline struct fake_client *fake_find(struct fake *f, const struct conn *conn) {
     for (uint32_t i = f->count; i-- > 0;)
         if (f->clients[i]->id == conn->id)
             return f->clients[i];
-    fail_msg("no client has the id %llx", (unsigned long long)conn->id);
     return NULL;
+}
+
+static inline struct fake_client *fake_client(struct fake *f, const struct conn *conn) {
+    struct fake_client *client = fake_find(f, conn);
+    if (client == NULL)
+        fail_msg("no client has the id %llx", (unsigned long long)conn->id);
+    return client;
 }
 
 /* ---- hooks ---- */
@@ -156,6 +164,20 @@ static inline enum hook_state fake_reloaded(void *user, struct conn *conn) {
     return fake_run(user, conn, FAKE_RELOAD, NULL, 0);
 }
 
+static inline enum hook_state fake_disconnected(void *user, struct conn *conn, unsigned code) {
+    char text[32];
+    snprintf(text, sizeof text, "disconnect(%u)", code);
+    fake_note(fake_client(user, conn), text);
+    return fake_run(user, conn, FAKE_DISCONNECT, NULL, 0);
+}
+
+static inline enum hook_state fake_resumed(void *user, struct conn *conn, struct conn *next) {
+    char text[32];
+    snprintf(text, sizeof text, "resume(%c)", fake_client(user, next)->name);
+    fake_note(fake_client(user, conn), text);
+    return fake_run(user, conn, FAKE_RESUME, NULL, 0);
+}
+
 static inline enum hook_state fake_closed(void *user, struct conn *conn, unsigned code,
                                           const char *reason, size_t len) {
     char text[160];
@@ -165,11 +187,16 @@ static inline enum hook_state fake_closed(void *user, struct conn *conn, unsigne
 }
 
 static inline void fake_forgotten(void *user, struct conn *conn) {
-    struct fake_client *client = fake_client(user, conn);
+    struct fake_client *client = fake_find(user, conn);
+    if (client == NULL) { /* a session's, to close a socket; or no session after all */
+        assert_true(conn->refused || conn->endpoint == NULL);
+        return;
+    }
     fake_note(client, "forgotten");
     assert_false(client->forgotten);
     client->forgotten = true;
-    client->conn = NULL;
+    if (client->conn == conn)
+        client->conn = NULL;
 }
 
 /* Somebody joined (+) or left (-) a room that this worker watches; it may be of another worker. */
@@ -191,6 +218,8 @@ static const struct hub_events fake_events = {
     .timeout = fake_timeout,
     .drained = fake_drained,
     .reloaded = fake_reloaded,
+    .disconnected = fake_disconnected,
+    .resumed = fake_resumed,
     .closed = fake_closed,
     .forgotten = fake_forgotten,
 };
@@ -249,6 +278,10 @@ static inline void fake_discard(void *peer) {
     fake_peer(peer)->discarded = true;
 }
 
+static inline void fake_rebind(void *peer, struct conn *conn) {
+    fake_peer(peer)->conn = conn;
+}
+
 static inline uint64_t fake_quiet(void *peer) {
     return fake_peer(peer)->quiet_ms;
 }
@@ -259,6 +292,7 @@ static const struct wire fake_wire = {
     .end = fake_end,
     .kill = fake_kill,
     .discard = fake_discard,
+    .rebind = fake_rebind,
     .quiet_ms = fake_quiet,
 };
 

@@ -219,7 +219,7 @@ void hub_abandon(struct hub *hub, struct conn *conn) {
 }
 
 uint32_t hub_admitted(const struct hub *hub) {
-    return slots_count(&hub->conns);
+    return slots_count(&hub->conns) - (hub->keeps_sessions ? hub_sessions_at_rest(hub) : 0);
 }
 
 /* ---- the order of hooks ---- */

@@ -9,6 +9,7 @@
 #ifndef TIDEWIRE_CORE_HUB_HUB_H
 #define TIDEWIRE_CORE_HUB_HUB_H
 
+#include "base/packing.h"
 #include "core/bus/bus.h"
 #include "core/frames/compression.h"
 #include "core/frames/opcodes.h"
@@ -150,6 +151,26 @@ int64_t hub_json_heartbeat(struct hub *hub, conn_id id, int64_t received);
 enum send_result hub_send_heartbeat(struct hub *hub, conn_id id, const char *text, size_t len);
 /* The client is silent: closes the connection, or a session's socket, with 4408. */
 void hub_time_out(struct hub *hub, conn_id id);
+
+/* The hub drains soon: its sessions do not end then but wait, so that the caller can save them.
+ * hub_admitted() does not count those whose hooks have ended. */
+void hub_keep_sessions(struct hub *hub);
+
+/* ---- hub_session_save.c: sessions as bytes ---- */
+
+/* Calls f for each session that waits; f must not call other functions of the hub than
+ * hub_session_save(). */
+void hub_sessions(struct hub *hub, void (*f)(void *user, struct conn *conn), void *user);
+/* Packs a session: all but its object. */
+void hub_session_save(struct hub *hub, const struct conn *conn, struct sink *out);
+/* Are these the bytes of one session? */
+bool hub_session_is_one(struct slice from);
+/* conn.id of the session when it was saved; a view of the bytes. False: they are damaged. */
+bool hub_session_old_id(struct slice from, struct slice *id);
+/* A session that waits, with a new id, from bytes that hub_session_is_one() has found to be good.
+ * Its object is the caller's matter (hub_object_of()), at once. NULL: there is no place for it, and
+ * `*why_not` says why, in words that do not depend on the session. */
+struct conn *hub_session_restore(struct hub *hub, struct slice from, const char **why_not);
 
 /* ---- hub_limits.c: limits on what clients send ---- */
 

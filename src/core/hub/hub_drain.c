@@ -25,7 +25,8 @@ void hub_drain(struct hub *hub, unsigned code, const char *reason) {
     hub->drain = NULL;
     uint32_t at = 0;
     for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        hub_close_begin(hub, conn, code, slice_of(reason), false);
+        if (!hub_session_keep(hub, conn))
+            hub_close_begin(hub, conn, code, slice_of(reason), false);
 }
 
 void hub_drain_over(struct hub *hub, unsigned code, const char *reason, uint64_t ms) {
@@ -70,6 +71,7 @@ void hub_drain_run(struct hub *hub, uint64_t now) {
             return;
         }
         drain->done++;
-        hub_close_begin(hub, conn, drain->code, slice_of(drain->reason), false);
+        if (!hub_session_keep(hub, conn))
+            hub_close_begin(hub, conn, drain->code, slice_of(drain->reason), false);
     }
 }

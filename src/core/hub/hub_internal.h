@@ -36,6 +36,7 @@ struct hub {
     struct hub_drain *drain;             /* under way; or NULL */
     struct compressor_pool *compressors; /* of messages without a context; NULL: none yet, … */
     struct decompressor *decompressor;   /* … the same */
+    bool keeps_sessions;                 /* when it drains */
     struct sessions *sessions;           /* without a bus; NULL: none yet */
 };
 
@@ -175,6 +176,15 @@ struct conn *hub_session_part(struct hub *hub, struct conn *conn, unsigned code)
  * was done. */
 bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
                               struct slice reason, bool peer_done);
+/* Makes a connection without a socket a session. False: another one has the secret. */
+bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *endpoint,
+                        struct slice secret);
+/* It waits, for so many milliseconds. */
+void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_t ms);
+/* The hub drains. False: the connection is no session that is kept, and closes. */
+bool hub_session_keep(struct hub *hub, struct conn *conn);
+/* The number of sessions that wait, and of which no hook runs or is due. */
+uint32_t hub_sessions_at_rest(const struct hub *hub);
 /* The time of a waiting session is over. */
 void hub_session_expire(struct hub *hub, struct conn *conn);
 /* Ends a waiting session; its candidate begins a new one. */

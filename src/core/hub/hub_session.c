@@ -195,7 +195,7 @@ void hub_session_begin(struct hub *hub, struct conn *conn) {
 
 bool hub_session_can_wait(const struct hub *hub, const struct conn *conn) {
     return conn->state == CONN_OPEN && conn->session != NULL && conn->session->is_known &&
-           conn->endpoint->resume_ms > 0 && !hub->draining;
+           conn->endpoint->resume_ms > 0 && (!hub->draining || hub->keeps_sessions);
 }
 
 static void set_end(struct hub *hub, struct conn *conn) {
@@ -203,10 +203,34 @@ static void set_end(struct hub *hub, struct conn *conn) {
     hub_timers_arm(hub, conn);
 }
 
+bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *endpoint,
+                        struct slice secret) {
+    conn->session = session_new(secret);
+    conn->is_special = true;
+    conn->session->is_known = sessions_add(sessions_of(hub), secret, conn->id);
+    if (!conn->session->is_known)
+        return false;
+    limit_take_anyway(endpoint->limit);
+    conn->endpoint = endpoint;
+    if (hub->options.limit != NULL) {
+        limit_take_anyway(hub->options.limit);
+        conn->is_counted = true;
+    }
+    conn->state = CONN_OPEN;
+    hub_mail_announce(hub, conn);
+    return true;
+}
+
+void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_t ms) {
+    conn->session->lost_code = (uint16_t)code;
+    stats_add(&hub->stats.sessions_waiting, 1);
+    list_append(&conn->endpoint->waiting, &conn->session->waiting);
+    conn->session->ends_at_ms = hub_now(hub) + ms;
+    hub_timers_arm(hub, conn);
+}
+
 /* The connection has no socket any more. */
 static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
-    struct session *session = conn->session;
-    session->lost_code = (uint16_t)code;
     conn->kill_at_ms = conn->next_ping_ms = conn->ping_sent_ns = 0;
     conn->due &= (uint8_t) ~(DUE_PING | DUE_TIMEOUT | DUE_DRAIN);
     conn->due |= DUE_DISCONNECT;
@@ -215,10 +239,8 @@ static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
     conn->compresses = false;
     stats_add(&hub->stats.connections_closed, 1);
     stats_add(&hub->stats.connections, (uint64_t)-1);
-    stats_add(&hub->stats.sessions_waiting, 1);
     log_session(conn, "disconnected", code);
-    list_append(&conn->endpoint->waiting, &session->waiting);
-    set_end(hub, conn);
+    hub_session_wait(hub, conn, code, conn->endpoint->resume_ms);
     hub_schedule(hub, conn);
 }
 
@@ -280,14 +302,14 @@ bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
 
 /* ---- the client is back ---- */
 
-/* The candidate's socket is not wanted any more: there is a newer one. */
-static void turn_away(struct hub *hub, struct conn *candidate) {
+/* The candidate's socket is not wanted any more. */
+static void turn_away(struct hub *hub, struct conn *candidate, unsigned code, const char *reason) {
     candidate->session->returns_to = 0;
     hub_session_forget(hub, candidate);
     hub_set_paused(hub, candidate, false);
     stats_add(&hub->stats.connections_closed, 1);
     stats_add(&hub->stats.connections, (uint64_t)-1);
-    hub_close_refuse(hub, candidate, CLOSE_REPLACED, slice_of("replaced"));
+    hub_close_refuse(hub, candidate, code, slice_of(reason));
 }
 
 bool hub_session_return(struct hub *hub, struct conn *candidate) {
@@ -299,7 +321,7 @@ bool hub_session_return(struct hub *hub, struct conn *candidate) {
     if (conn->peer != NULL)
         hub_session_close_socket(hub, conn, CLOSE_REPLACED, slice_of("replaced"), false);
     if (session->candidate != NULL)
-        turn_away(hub, session->candidate);
+        turn_away(hub, session->candidate, CLOSE_REPLACED, "replaced");
     session->candidate = candidate;
     session->arrived -= inbox_count(conn->inbox); /* the client sends it again */
     inbox_free(conn->inbox);
@@ -419,6 +441,30 @@ void hub_session_begin_late(struct hub *hub, struct conn *candidate) {
     hub_set_paused(hub, candidate, false);
     if (hub->draining && hub->drain == NULL)
         hub_close_begin(hub, candidate, CLOSE_GOING_AWAY, slice_of("going away"), false);
+}
+
+void hub_keep_sessions(struct hub *hub) {
+    hub->keeps_sessions = true;
+}
+
+bool hub_session_keep(struct hub *hub, struct conn *conn) {
+    if (!hub->keeps_sessions || !hub_session_can_wait(hub, conn))
+        return false;
+    if (conn->peer != NULL)
+        return hub_session_close_socket(hub, conn, CLOSE_RESTART, slice_of("restart"), false);
+    struct conn *candidate = conn->session->candidate;
+    if (candidate != NULL) {
+        drop_candidate(hub, conn);
+        turn_away(hub, candidate, CLOSE_RESTART, "restart");
+    }
+    return true;
+}
+
+uint32_t hub_sessions_at_rest(const struct hub *hub) {
+    uint32_t at = 0, count = 0;
+    for (const struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        count += conn_waits(conn) && !conn->busy && conn->due == 0 && inbox_empty(conn->inbox);
+    return count;
 }
 
 void hub_session_end(struct hub *hub, struct conn *conn, const char *reason) {
