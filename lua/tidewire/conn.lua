@@ -13,6 +13,7 @@ local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 local Request = require "tidewire.http.request"
+local room_memory = require "tidewire.room_memory"
 
 -- Keys that no script writes by mistake.
 local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
@@ -303,16 +304,31 @@ local function encode_info(info)
   return text
 end
 
+--- The same with a replay. Errors have the line of the script.
+local function join_replay(id, room, info, replay)
+  local ok, joined, position = pcall(room_memory.join, id, room, info, replay)
+  if not ok then
+    error(joined, 3)
+  end
+  return joined, position
+end
+
 --- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by
 --- itself.
 ---@param self tidewire.Conn
 ---@param room string
 ---@param info any|nil  a value that JSON can express, for other connections (`members`, `watch`)
+---@param replay tidewire.Replay|nil  what the room remembers, which the client gets first
 ---@return true|nil ok
----@return string|nil message  "closed"
-function methods.join(self, room, info)
+---@return tidewire.RoomPosition|string|nil position_or_message  "closed"; with `replay`: where the
+---  client is in the room's memory
+function methods.join(self, room, info, replay)
   local id = id_of(self, "join")
   check_room("conn:join", room)
+  if replay ~= nil then
+    local joined, position = join_replay(id, room, encode_info(info), replay)
+    return joined, position -- no tail call: errors count the frames
+  end
   if core.join(id, room, encode_info(info)) then
     return true
   end

@@ -187,6 +187,7 @@ local function activate_endpoints(loaded)
     end
   end
   registry.endpoints, registry.codecs = list, codecs_of(list)
+  core.set_room_rules(loaded.rooms, loaded.limits.room_memory)
 end
 
 --- Makes a loaded app the one that runs. In place of a running app: ends what the loading of that

@@ -13,6 +13,7 @@ local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
+local room_memory = require "tidewire.room_memory"
 local send_options = require "tidewire.send_options"
 local suggest = require "tidewire.base.suggest"
 
@@ -65,40 +66,79 @@ local function encoded_before(list, codec)
   end
 end
 
+--- The value by a codec: false for one that only another worker's code has; or nil and why the
+--- codec refuses the value.
+local function encode(list, value, number, checks_utf8)
+  local codec, payload, kind = registry.codecs[number], nil, nil
+  if not codec then
+    return false, false
+  elseif type(codec) == "table" then
+    payload, kind = encoded_before(list, codec)
+  end
+  if not payload then
+    payload, kind = codecs.encode(codec, value)
+    if payload and kind == "text" and checks_utf8 and not utf8.len(payload) then
+      return nil, NOT_UTF8
+    end
+  end
+  return payload, kind
+end
+
+local function add(list, number, payload, kind)
+  local last = #list
+  list[last + 1], list[last + 2], list[last + 3] = number, payload, kind
+end
+
 --- Adds the encodings of the value by these codecs. Throws, at the script's line, where a codec
 --- refuses the value.
 local function add_encodings(list, what, value, codec_numbers)
   for _, number in ipairs(codec_numbers) do
-    local codec, payload, kind = registry.codecs[number], nil, nil
-    if type(codec) == "table" then
-      payload, kind = encoded_before(list, codec)
+    local payload, kind = encode(list, value, number, #codec_numbers > 1) -- of one, C sees it
+    if payload == nil then
+      error(("%s: %s"):format(what, kind), 4)
     end
-    if codec and not payload then
-      payload, kind = codecs.encode(codec, value)
-      -- of one, C sees it
-      if payload and kind == "text" and #codec_numbers > 1 and not utf8.len(payload) then
-        payload, kind = nil, NOT_UTF8
-      end
-      if not payload then
-        error(("%s: %s"):format(what, kind), 4)
+    add(list, number, payload, kind)
+  end
+end
+
+--- Adds the encodings of a value that a room is to remember, by the codecs that can encode it.
+--- Throws, as add_encodings does, where none can.
+local function add_remembered(list, what, value, codec_numbers)
+  local has_codec, problem = {}, nil
+  for i = 1, #list, 3 do
+    has_codec[list[i]] = true
+  end
+  for _, number in ipairs(codec_numbers) do
+    if not has_codec[number] then
+      local ok, payload, kind = pcall(encode, list, value, number, true)
+      if ok and payload then
+        add(list, number, payload, kind)
+      else
+        problem = problem or (ok and kind or payload)
       end
     end
-    local last = #list
-    list[last + 1], list[last + 2], list[last + 3] = number, payload or false, kind or false
+  end
+  if #list == 0 and problem then
+    error(("%s: %s"):format(what, problem), 4)
   end
 end
 
 --- Sends the value to its receivers, by their codecs. Encodes for all codecs before anything is
 --- sent: a value that one codec refuses reaches no connection. Returns the number of connections
---- for which it was queued.
-local function publish(what, value, codec_numbers, room_name, endpoint, except, key, stays_plain)
+--- for which it was queued, and its offset in the room's memory.
+local function publish(what, value, codec_numbers, remembered, room_name, endpoint, except, key,
+                       stays_plain)
   local list = {}
   while true do
     add_encodings(list, what, value, codec_numbers)
+    if remembered then
+      add_remembered(list, what, value, remembered)
+      remembered = nil
+    end
     local delivered, lacking =
       core.publish(room_name, endpoint, except, key, stays_plain, table.unpack(list))
     if delivered then
-      return delivered
+      return delivered, lacking
     elseif delivered == nil then
       error(("%s: %s"):format(what, NOT_UTF8), 3)
     end
@@ -124,14 +164,47 @@ end
 ---@param options tidewire.Conn|tidewire.RoomBroadcastOptions|nil
 ---  `except`: the connection to leave out, or its id; `key`: with slow_client = "conflate", the
 ---  message replaces a waiting one with the same key; `compress = false`: it stays uncompressed
----@return integer delivered  the number of connections for which it was queued
+---@return integer delivered   the number of connections for which it was queued
+---@return integer|nil offset   in the room's memory; nil: it has none
 function Room:broadcast(value, options)
   check_room(self, "broadcast")
   local except, key, _, stays_plain =
     send_options.of_broadcast("room:broadcast", options, 2, value)
-  local delivered = publish("room:broadcast", value, core.room_codecs(self.name), self.name, nil,
-    except, key, stays_plain)
-  return delivered -- no tail call: errors count the frames
+  local codec_numbers, remembered = core.room_codecs(self.name)
+  local delivered, offset = publish("room:broadcast", value, codec_numbers, remembered, self.name,
+    nil, except, key, stays_plain)
+  if offset then
+    return delivered, offset -- no tail call: errors count the frames
+  end
+  return delivered
+end
+
+--- What the room remembers, oldest first; an empty list where it has no memory.
+---@param options { after: integer?, limit: integer?, endpoint: string?, retained: boolean? }?
+---  `after`: the messages behind this offset; `limit`: at most so many, the first ones behind
+---  `after`, without it the last ones; `endpoint`: as its clients get them; `retained`:
+---  the last message of each key instead of the history
+---@return tidewire.Remembered[]
+function Room:history(options)
+  check_room(self, "history")
+  local list = misuse.blame_caller(room_memory.history, self.name, options)
+  return list -- no tail call, as above
+end
+
+--- The room's epoch and the offset of its last message; nil where it has no memory.
+---@return string|nil epoch
+---@return integer|nil offset  0 before the first message
+function Room:offset()
+  check_room(self, "offset")
+  return core.room_position(self.name)
+end
+
+--- Forgets what the room remembers, and begins a new epoch; or forgets the message that is retained
+--- for one key.
+---@param options { key: string }|nil
+function Room:clear_history(options)
+  check_room(self, "clear_history")
+  misuse.blame_caller(room_memory.clear, self.name, options)
 end
 
 --- The number of members, over all workers.
@@ -202,8 +275,8 @@ function room.broadcast(value, options)
     endpoint = registry.endpoint(path) or error(no_endpoint(path), 2)
   end
   local number = endpoint and endpoint.number
-  local delivered = publish("tw.broadcast", value, codecs_of(endpoint), nil, number, except, key,
-    stays_plain)
+  local delivered = publish("tw.broadcast", value, codecs_of(endpoint), nil, nil, number, except,
+    key, stays_plain)
   return delivered -- no tail call, as above
 end
 

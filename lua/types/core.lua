@@ -250,6 +250,7 @@ function core.close_anywhere(conn, code, reason) end
 --- The codecs that the room's members have now. `publish` returns those that have come meanwhile.
 ---@param room string
 ---@return integer[] codecs
+---@return integer[]? remembered  the codecs in which the room remembers values; nil: it has none
 function core.room_codecs(room) end
 
 --- Sends a value to connections of all workers, to each in the encoding of its codec. Sends nothing
@@ -263,8 +264,49 @@ function core.room_codecs(room) end
 ---  in place of the payload its connections get nothing
 ---@return integer|false|nil delivered  to so many connections; nil: a text is not UTF-8; false:
 ---  codecs are missing
----@return integer[]? missing  beside false: the missing codecs
+---@return integer[]|integer|nil missing_or_offset  beside false: the missing codecs; else the
+---  offset in the room's memory, or nil
 function core.publish(room, endpoint, except, key, stays_plain, ...) end
+
+-- ---- bind_memory.c ----
+
+--- Which rooms have a memory, and the most bytes of all.
+---@param rules tidewire.RoomRule[]
+---@param max_bytes integer
+function core.set_room_rules(rules, max_bytes) end
+
+--- Adds a connection to a room after a replay of what the room remembers.
+---@param conn integer
+---@param room string
+---@param info string?      JSON
+---@param history integer?  the last so many messages, or at most so many behind `after`
+---@param after integer?    the messages behind this offset; negative: one that cannot be
+---@param epoch string?
+---@param retained boolean  the last message of each key, too
+---@return integer|false offset  false: it is closed
+---@return string? epoch         nil: the room has no memory
+---@return boolean? recovered
+---@return integer? replayed
+function core.join_replay(conn, room, info, history, after, epoch, retained) end
+
+--- What a room remembers, oldest first.
+---@param room string
+---@param retained boolean
+---@param codec integer?  in this encoding
+---@param after integer?  the first messages behind this offset; nil: the last ones
+---@param limit integer
+---@return tidewire.Remembered[]
+function core.room_history(room, retained, codec, after, limit) end
+
+---@param room string
+---@return string? epoch  nil: it has no memory
+---@return integer? offset
+function core.room_position(room) end
+
+--- Forgets what a room remembers, or only what it retains for a key.
+---@param room string
+---@param key string?
+function core.room_forget(room, key) end
 
 -- ---- bind_shared.c: a store is an integer, a time to live is in seconds ----
 

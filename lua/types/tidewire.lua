@@ -165,6 +165,9 @@
 --- http: routes by path, or by method and path; `client = true` adds /tidewire.js and
 --- /tidewire.mjs, the JavaScript client.
 ---@field http? tidewire.HttpRoutes
+--- rooms: what rooms remember, by patterns of their names, as in ["chat:*"]; or a list of entries
+--- with the pattern first.
+---@field rooms? table<string, tidewire.RoomOptions|false>|table[]
 ---@field limits? tidewire.Limits
 ---@field admin? string            an address for /healthz, /readyz, /metrics and /stats
 --- admin_hosts: names by which requests may ask for it, beside localhost and IP addresses.
@@ -186,6 +189,15 @@
 ---@class tidewire.HttpRoutes
 ---@field [string] (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder
 ---@field client? boolean
+--- What a room remembers.
+---@class tidewire.RoomOptions
+---@field history? integer               the last so many messages
+---@field history_seconds? number        0: until newer ones take their place
+---@field history_bytes? tidewire.Size
+---@field retain? boolean                the last message of each key
+---@field retain_keys? integer
+---@field retain_seconds? number
+---@field retain_bytes? tidewire.Size
 
 ---@class tidewire.StaticFolder
 ---@field static string  a folder, relative to the app's
@@ -209,6 +221,7 @@
 ---@field header_bytes? tidewire.Size
 ---@field backlog? tidewire.Size          memory of all queues to clients
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
+---@field room_memory? tidewire.Size       of all that rooms remember
 ---@field outgoing_sockets? integer       sockets of scripts to other servers, of all workers
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  of the Lua values of one worker
@@ -284,9 +297,10 @@ function Conn:every(seconds, f) end
 --- itself.
 ---@param room string
 ---@param info any  any value that JSON has; `room:members()` and `room:watch` show it
+---@param replay? tidewire.Replay  what the client gets first of what the room remembers
 ---@return true? ok
----@return "closed"|nil why_not
-function Conn:join(room, info) end
+---@return tidewire.RoomPosition|"closed"|nil position_or_why_not
+function Conn:join(room, info, replay) end
 
 ---@param room string
 ---@return true? ok
@@ -361,7 +375,29 @@ local Room = {}
 ---@param options? tidewire.Conn|{ except: tidewire.Conn|string|nil, key: string? }  the connection
 ---  to leave out, or its conn.id; `key`: the subject of the value
 ---@return integer delivered  the number of connections for which it was queued
+---@return integer? offset    in the room's memory; nil: it has none
 function Room:broadcast(value, options) end
+
+--- What the room remembers, oldest first.
+---@param options? { after: integer?, limit: integer?, endpoint: string?, retained: boolean? }
+---@return tidewire.Remembered[]
+function Room:history(options) end
+
+--- The room's epoch and the offset of its last message; nil where it has no memory.
+---@return string? epoch
+---@return integer? offset
+function Room:offset() end
+
+--- Forgets what the room remembers, or only the message that is retained for a key.
+---@param options? { key: string }
+function Room:clear_history(options) end
+
+---@class tidewire.Remembered
+---@field offset integer
+---@field time number  seconds since 1970
+---@field payload string  encoded, as clients get it
+---@field kind tidewire.MessageKind
+---@field key string?
 
 ---@return integer
 function Room:size() end
@@ -379,6 +415,20 @@ function Room:members() end
 ---@param f (fun(event: "join"|"leave", member: tidewire.Member))|tidewire.Watcher
 ---@return tidewire.Watch
 function Room:watch(f) end
+
+--- What conn:join sends of a room's memory.
+---@class tidewire.Replay
+---@field history? integer       the last so many messages; with `after`: at most so many
+---@field after? number|string   the messages behind this offset
+---@field epoch? string
+---@field retained? boolean      the last message of each key
+
+--- Where a client is in a room's memory.
+---@class tidewire.RoomPosition
+---@field offset integer
+---@field epoch string?       nil: the room has no memory
+---@field recovered boolean   it has got all messages behind `after`
+---@field replayed integer    how many messages came from the memory
 
 ---@class tidewire.Member
 ---@field id string    conn.id
@@ -639,6 +689,10 @@ function tw.stats() end
 ---@field cosockets_kept integer       those that setkeepalive keeps
 ---@field cosockets_connected integer  connections that they have made
 ---@field cosockets_failed integer     connections that they could not make
+---@field rooms_with_memory integer     rooms that remember messages now
+---@field room_memory_messages integer  these messages
+---@field room_memory_bytes integer     their memory
+---@field room_memory_evictions integer  messages that went because of limits.room_memory
 
 ---@class tidewire.json.Null  JSON's null: the one value of its kind, true in an `if`
 

@@ -22,6 +22,7 @@ return function(changed)
     backlog = 256 << 20,
     receive_backlog = 64 << 20,
     worker_backlog = 64 << 20,
+    room_memory = 64 << 20,
     outgoing_sockets = 1000,
   }
   for name, value in pairs(changed) do all[name] = value end

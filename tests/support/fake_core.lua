@@ -252,6 +252,9 @@ local function add_budgets(world, core)
   end
 
   function core.default_memory() return 1 << 30 end
+  function core.set_room_rules(rules, max_bytes)
+    world.room_rules, world.room_memory = rules, check_integer(max_bytes)
+  end
   function core.limit_memory(bytes) world.memory_limit = bytes end
   function core.memory() return 1 << 20 end
   function core.memory_error() return "not enough memory: the fake has none" end

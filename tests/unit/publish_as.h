@@ -19,7 +19,8 @@ static inline uint32_t publish_as(struct hub *hub, const struct audience *audien
                                   1};
     struct codec_list missing;
     uint32_t delivered;
-    while (message_ref(message), !hub_publish(hub, &broadcast, &delivered, &missing))
+    uint64_t offset;
+    while (message_ref(message), !hub_publish(hub, &broadcast, &delivered, &offset, &missing))
         for (uint32_t i = 0; i < missing.count; i++)
             encodings[broadcast.encoding_count++] = (struct encoding){missing.codecs[i], NULL};
     message_unref(message);

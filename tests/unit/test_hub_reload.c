@@ -562,18 +562,19 @@ static void test_all_codecs_or_none(void **state) {
         struct broadcast broadcast = {rooms[i], ANY_ENDPOINT, 0, encodings, 1};
         struct codec_list missing;
         uint32_t delivered;
+        uint64_t offset;
         message_ref(text);
-        assert_false(hub_publish(one->hub, &broadcast, &delivered, &missing));
+        assert_false(hub_publish(one->hub, &broadcast, &delivered, &offset, &missing));
         assert_int_equal(missing.count, 1);
         assert_int_equal(missing.codecs[0], 5);
         broadcast.encoding_count = 3;
         message_ref(text);
         message_ref(json);
-        assert_true(hub_publish(one->hub, &broadcast, &delivered, &missing));
+        assert_true(hub_publish(one->hub, &broadcast, &delivered, &offset, &missing));
         assert_int_equal(delivered, 2);
         broadcast.endpoint = 3; /* has no connections */
         broadcast.encoding_count = 0;
-        assert_true(hub_publish(one->hub, &broadcast, &delivered, &missing));
+        assert_true(hub_publish(one->hub, &broadcast, &delivered, &offset, &missing));
         assert_int_equal(delivered, 0);
     }
     turn_both();

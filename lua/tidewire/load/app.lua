@@ -6,6 +6,7 @@
 -- where these are known. Runs in a worker's Lua state, in a coroutine (the file may wait at its top
 -- level). Opens no socket, and knows nothing of connections.
 
+local app_rooms = require "tidewire.load.app_rooms"
 local app_endpoints = require "tidewire.load.app_endpoints"
 local app_routes = require "tidewire.load.app_routes"
 local app_tls = require "tidewire.load.app_tls"
@@ -40,6 +41,7 @@ local app = {}
 ---@field endpoints tidewire.Endpoint[]      sorted by path
 ---@field http tidewire.Route[]              sorted by key; `static` is a path that can be opened
 ---@field allow_origin tidewire.OriginCheck    of plain requests that may change something
+---@field rooms tidewire.RoomRule[]
 ---@field router tidewire.Router
 ---@field on_load function|nil
 ---@field on_reload function|nil
@@ -74,6 +76,7 @@ local function read_app(report, result, value, from_environment)
   end
   app_endpoints.read(report, result, checked.endpoints or {}, sources)
   app_routes.read(report, result, checked.http or {})
+  result.rooms = app_rooms.read(report, checked.rooms)
   for _, hook in ipairs { "on_load", "on_reload", "on_stop" } do
     result[hook] = checked[hook] or nil
   end
@@ -86,6 +89,7 @@ local function read_bare_handler(report, result, handler, from_environment)
   local endpoint = app_endpoints.new(report, "/*", handler, report:place(), "", sources, facts)
   result.router:add_endpoint("/*", endpoint)
   result.endpoints[1] = endpoint
+  result.rooms = {}
   -- the endpoint has all options of the script
   return { defaults = { handler_timeout = endpoint.options.handler_timeout } }
 end

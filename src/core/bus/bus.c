@@ -24,6 +24,8 @@ struct bus *bus_new(void) {
     bus->refusals = refusals_new();
     bus->sessions = sessions_new();
     atomic_init(&bus->backlog_max, INT64_MAX);
+    room_memory_init(&bus->memory);
+    atomic_init(&bus->sweep_at, UINT64_MAX);
     bus_set_workers(bus, 1);
     return bus;
 }
@@ -40,6 +42,7 @@ void bus_free(struct bus *bus) {
     mem_free(bus->endpoints);
     endpoint_counts_clear(&bus->counts);
     directory_close(&bus->directory);
+    room_memory_close(&bus->memory);
     refusals_free(bus->refusals);
     sessions_free(bus->sessions);
     uv_mutex_destroy(&bus->lock);
@@ -354,6 +357,7 @@ void bus_total(struct bus *bus, struct stats_total *total) {
         if (bus->workers[i].stats != NULL)
             stats_add_to(total, bus->workers[i].stats);
     uv_mutex_unlock(&bus->lock);
+    bus_memory_add_to(bus, total);
     if ((int64_t)total->backlog_bytes < 0) /* the counts were read one after the other */
         total->backlog_bytes = 0;
 }

@@ -24,6 +24,7 @@
 #include "core/bus/directory.h"
 #include "core/bus/mailbox.h"
 #include "core/bus/refusals.h"
+#include "core/bus/room_memory.h"
 #include "core/bus/sessions.h"
 #include "core/bus/stats.h"
 
@@ -81,13 +82,14 @@ bool bus_must_make_room(struct bus *bus, unsigned worker);
 
 /* ---- rooms (bus_send.c: publish, codecs; bus.c: the others) ---- */
 
-/* Posts each encoding to the other workers that have receivers of it. The messages stay the
- * caller's. `*others`: the number of those receivers, without those of workers whose mailbox is
- * full. Returns the worker's own mail from before: deliver it before the message. `missing` must be
- * empty; afterwards it lists the codecs of receivers, on any worker, for which there is no
- * encoding. If it lists any, nothing was posted. */
+/* Posts each encoding to the other workers that have receivers of it, and remembers it where the
+ * room does. The messages stay the caller's. `*others`: the number of those receivers, without
+ * those of workers whose mailbox is full. `*offset`: in the room's memory; 0: it has none. Returns
+ * the worker's own mail from before: deliver it before the message. `missing` must be empty;
+ * afterwards it lists the codecs of receivers, on any worker, for which there is no encoding. If it
+ * lists any, nothing was posted. */
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
-                         uint32_t *others, struct codec_list *missing);
+                         uint32_t *others, uint64_t *offset, struct codec_list *missing);
 
 /* Adds a connection to a room: see directory_join(). Returns the worker's mail from before: deliver
  * it before the connection joins the worker's own room. */
@@ -113,6 +115,34 @@ void bus_room_codecs(struct bus *bus, struct slice room, struct codec_list *list
 void bus_room_members(struct bus *bus, struct slice room,
                       void (*f)(void *user, conn_id id, const char *name, const char *info),
                       void *user);
+
+/* ---- rooms with a memory (bus_memory.c; room_memory.h) ---- */
+
+/* True while rooms of some names have a memory, which takes no lock to see. Valid as long as the
+ * bus. */
+const atomic_bool *bus_memory_flag(const struct bus *bus);
+/* The rules of the app: see room_memory_set(). A thread that has a count of memory (queue_memory.h)
+ * must call. */
+void bus_memory_set(struct bus *bus, const struct room_rule *rules, uint32_t count,
+                    size_t max_bytes);
+/* Does a room of this name have a memory? */
+bool bus_memory_applies(struct bus *bus, struct slice room);
+/* What a connection of this worker gets of a room that it has just joined, in the directory and in
+ * its hub: all messages but those that wait in the worker's mailbox, which it will get as a member.
+ * Sets request->before. See room_memory_replay(). */
+void bus_memory_replay(struct bus *bus, unsigned worker, struct slice room,
+                       struct replay_request *request, struct replay *replay);
+/* See room_memory_list(), room_memory_position(), room_memory_clear(); f must not call the bus. */
+void bus_memory_list(struct bus *bus, struct slice room, const struct memory_query *query,
+                     void (*f)(void *user, const struct remembered *remembered), void *user);
+bool bus_memory_position(struct bus *bus, struct slice room, uint64_t *epoch, uint64_t *offset);
+void bus_memory_clear(struct bus *bus, struct slice room, const struct slice *key);
+/* Milliseconds until bus_memory_sweep() has work, or -1. Takes no lock. */
+int64_t bus_memory_next_ms(const struct bus *bus);
+/* Forgets what is too old. Each worker calls it when bus_memory_next_ms() is over. */
+void bus_memory_sweep(struct bus *bus);
+/* Sets the figures of all memory. */
+void bus_memory_add_to(struct bus *bus, struct stats_total *total);
 
 /* ---- connections (bus_send.c) ---- */
 

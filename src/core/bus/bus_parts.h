@@ -3,6 +3,7 @@
 #define TIDEWIRE_CORE_BUS_BUS_PARTS_H
 
 #include "core/bus/bus.h"
+#include "core/bus/room_memory.h"
 
 #include <uv.h>
 
@@ -45,6 +46,9 @@ struct bus {
     unsigned asked; /* as an endpoint's, for what belongs to none */
     uint32_t endpoint_count;
     struct endpoint_counts *counts; /* of all announced connections */
+    struct room_memory memory;
+    atomic_bool remembers;     /* rooms of some names have a memory */
+    _Atomic uint64_t sweep_at; /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
     struct bus_worker workers[BUS_MAX_WORKERS];
 };
 
@@ -58,6 +62,9 @@ struct wakeups {
 
 /* Under the lock: all mail of a worker, oldest first. */
 struct mail *bus_take(struct bus *bus, unsigned worker);
+/* Under the lock: remembers a broadcast to a room. Returns its offset; 0: the room has none. *
+ */
+uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast);
 /* Under the lock: is there room for a mail of this cost? */
 bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost);
 /* Under the lock. Takes over the mail. */

@@ -56,7 +56,8 @@ struct posting {
     unsigned worker;
     const struct broadcast *broadcast;
     const struct endpoint_counts *counts;
-    conn_id except; /* the broadcast's, if it would be a receiver; 0: none */
+    conn_id except;  /* the broadcast's, if it would be a receiver; 0: none */
+    uint64_t offset; /* in the room's memory; 0: none */
 };
 
 /* Under the lock: the broadcast's `except`, if it is a connection of another worker and would be a
@@ -102,16 +103,18 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
         return 0;
     }
     mail->id = posting->except;
+    mail->offset = posting->offset;
     mail_set_message(mail, encoding->message);
     bus_post(bus, posting->worker, mail, wakeups);
     return count;
 }
 
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
-                         uint32_t *others, struct codec_list *missing) {
+                         uint32_t *others, uint64_t *offset, struct codec_list *missing) {
     struct wakeups wakeups = {0};
     struct mail *own = NULL;
     *others = 0;
+    *offset = 0;
     uv_mutex_lock(&bus->lock);
     const struct endpoint_counts *counts =
         broadcast->room.bytes == NULL ? bus->counts
@@ -120,7 +123,10 @@ struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcas
         add_missing(bus, broadcast, counts, each, missing);
     if (missing->count == 0) {
         own = bus_take(bus, worker);
-        struct posting posting = {0, broadcast, counts, find_except(bus, worker, broadcast)};
+        if (broadcast->room.bytes != NULL && atomic_load(&bus->remembers))
+            *offset = bus_remember(bus, broadcast);
+        struct posting posting = {0, broadcast, counts, find_except(bus, worker, broadcast),
+                                  *offset};
         for (; posting.worker < bus_workers(bus); posting.worker++)
             for (uint32_t i = 0; posting.worker != worker && i < broadcast->encoding_count; i++)
                 *others += post_encoding(bus, &posting, &broadcast->encodings[i], &wakeups);

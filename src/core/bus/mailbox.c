@@ -31,20 +31,12 @@ struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, 
 }
 
 void mail_set_message(struct mail *mail, struct message *message) {
-    mail->message = message_ref(message);
-    if (atomic_fetch_add_explicit(&message->mails, 1, memory_order_relaxed) == 0)
-        queue_memory_remove(message_memory(message));
-}
-
-static void drop_message(struct message *message) {
-    if (atomic_fetch_sub_explicit(&message->mails, 1, memory_order_relaxed) == 1)
-        queue_memory_add(message_memory(message));
-    message_unref(message);
+    mail->message = message_hold(message);
 }
 
 void mail_free(struct mail *mail) {
     if (mail->message != NULL)
-        drop_message(mail->message);
+        message_release(mail->message);
     mem_free(mail);
 }
 
@@ -110,6 +102,14 @@ bool mailbox_lose(struct mailbox *box, struct mail *mail) {
     box->first_loss = loss;
     table_add(&box->losses, &loss->entry);
     return mailbox_push(box, mail);
+}
+
+uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room) {
+    for (const struct mail *mail = box->first; mail != NULL; mail = mail->next)
+        if (mail->offset != 0 && mail->room.len == room.len &&
+            memcmp(mail->room.bytes, room.bytes, room.len) == 0)
+            return mail->offset;
+    return 0;
 }
 
 struct mail *mailbox_take(struct mailbox *box) {

@@ -30,6 +30,7 @@ struct mail {
     conn_id id;
     uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of the receivers */
     unsigned code;            /* CLOSE */
+    uint64_t offset;          /* PUBLISH: in the room's memory; 0: the room has none */
     bool joined;              /* PRESENCE_CHANGED */
     /* PUBLISH, LOST_PUBLISH: no bytes: all connections; PRESENCE_CHANGED; CLOSE: the reason */
     struct slice room;
@@ -40,7 +41,7 @@ struct mail {
 /* Copies room, name and info (no bytes or NULL: none). All other fields are zero. */
 struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, const char *info);
 /* Sets the message, with a reference of its own. While mail for any worker holds it, its memory
- * counts in the limits of their mailboxes, and not as memory of queues. */
+ * counts in the limits of their mailboxes, and not as memory of queues (message_hold()). */
 void mail_set_message(struct mail *mail, struct message *message);
 void mail_free(struct mail *mail);
 
@@ -71,6 +72,9 @@ bool mailbox_push(struct mailbox *box, struct mail *mail);
 /* Notes the loss of one message; `mail` (LOST_PUBLISH, LOST_SEND) names its receivers. Takes over
  * the mail. True: the mailbox was empty. */
 bool mailbox_lose(struct mailbox *box, struct mail *mail);
+
+/* The offset of the oldest message for this room in the room's memory; 0: there is none. */
+uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room);
 
 /* Takes all mail, oldest first, or NULL; the caller frees each with mail_free(). */
 struct mail *mailbox_take(struct mailbox *box);

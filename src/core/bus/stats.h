@@ -51,7 +51,8 @@
     X(upstream_messages_received, "Messages received from other servers")                          \
     X(upstream_messages_sent, "Messages queued to other servers")                                  \
     X(cosockets_connected, "Connections that sockets of scripts have made")                        \
-    X(cosockets_failed, "Connections that sockets of scripts could not make")
+    X(cosockets_failed, "Connections that sockets of scripts could not make")                      \
+    X(room_memory_evictions, "Messages that rooms forgot because of limits.room_memory")
 
 /* name, help text: these go up and down. */
 #define STATS_GAUGES(X)                                                                            \
@@ -63,7 +64,10 @@
     X(upstreams, "WebSocket connections to other servers open now")                                \
     X(cosockets, "Sockets of scripts open now, with those that are kept")                          \
     X(cosockets_kept, "Sockets of scripts that are kept for another use")                          \
-    X(repeating_timers, "Repeating timers of scripts and of connections that run now")
+    X(repeating_timers, "Repeating timers of scripts and of connections that run now")             \
+    X(rooms_with_memory, "Rooms that remember messages now")                                       \
+    X(room_memory_messages, "Messages that rooms remember")                                        \
+    X(room_memory_bytes, "Memory of these messages and rooms")
 
 /* The bounds of the histogram of turns, in milliseconds; the last bucket has none. Turns of less
  * than the first bound may be counted to the millisecond. */

@@ -38,10 +38,10 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
     size_t memory = sizeof(struct message) + (bytes > capacity ? bytes : capacity);
     struct message *message = mem_alloc(memory);
     atomic_init(&message->refs, 1);
-    atomic_init(&message->mails, 0);
+    atomic_init(&message->holders, 0);
     message->len = header + len;
     message->capacity = capacity;
-    message->stays_plain = false;
+    message->stays_plain = message->is_kept = false;
     atomic_init(&message->twins, NULL);
     write_header(message->bytes, opcode, len);
     message->key_len = (uint32_t)key.len;
@@ -154,4 +154,16 @@ void message_unref_many(struct message *message, unsigned count) {
     if (atomic_load_explicit(&message->refs, memory_order_acquire) == count ||
         atomic_fetch_sub_explicit(&message->refs, count, memory_order_acq_rel) == count)
         free_message(message);
+}
+
+struct message *message_hold(struct message *message) {
+    if (atomic_fetch_add_explicit(&message->holders, 1, memory_order_relaxed) == 0)
+        queue_memory_remove(message_memory(message));
+    return message_ref(message);
+}
+
+void message_release(struct message *message) {
+    if (atomic_fetch_sub_explicit(&message->holders, 1, memory_order_relaxed) == 1)
+        queue_memory_add(message_memory(message));
+    message_unref(message);
 }

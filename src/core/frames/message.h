@@ -21,11 +21,12 @@
 
 struct message {
     atomic_uint refs;
-    atomic_uint mails; /* of mailbox.h that hold it: its memory counts there */
-    size_t len;        /* of the whole frame, or of all frames of a run */
-    uint32_t key_len;  /* of its key, whose bytes stand behind the frame; 0: none */
-    bool stays_plain;  /* it is never compressed; its creator sets it before others see it */
-    size_t capacity;   /* of a run; 0: not a run */
+    atomic_uint holders; /* message_hold() */
+    size_t len;          /* of the whole frame, or of all frames of a run */
+    uint32_t key_len;    /* of its key, whose bytes stand behind the frame; 0: none */
+    bool stays_plain;    /* it is never compressed; its creator sets it before others see it */
+    bool is_kept;        /* rooms remember it, and its compressed forms: twin.h; set as early */
+    size_t capacity;     /* of a run; 0: not a run */
     struct twin *_Atomic twins; /* its compressed forms: twin.h */
     unsigned char bytes[];
 };
@@ -103,5 +104,10 @@ void message_unref_many(struct message *message, unsigned count);
 static inline void message_unref(struct message *message) {
     message_unref_many(message, 1);
 }
+
+/* The reference of a holder with a limit of its own (mail, a room's memory). While a message has
+ * one, its memory counts there and not as memory of queues. */
+struct message *message_hold(struct message *message);
+void message_release(struct message *message);
 
 #endif

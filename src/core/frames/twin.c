@@ -24,6 +24,29 @@ static void init_locks(void) {
         uv_mutex_init(&locks[i]);
 }
 
+static atomic_size_t kept_bytes;
+
+size_t twin_kept_bytes(void) {
+    return atomic_load_explicit(&kept_bytes, memory_order_relaxed);
+}
+
+/* Takes over the reference. */
+static void keep(struct message *twin) {
+    twin->is_kept = true;
+    message_hold(twin);
+    message_unref(twin);
+    atomic_fetch_add_explicit(&kept_bytes, message_memory(twin), memory_order_relaxed);
+}
+
+static void release(struct message *twin) {
+    if (!twin->is_kept) {
+        message_unref(twin);
+        return;
+    }
+    atomic_fetch_sub_explicit(&kept_bytes, message_memory(twin), memory_order_relaxed);
+    message_release(twin);
+}
+
 static uv_mutex_t *lock_of(const struct message *message) {
     uv_once(&locks_once, init_locks);
     return &locks[((uintptr_t)message >> ADDRESS_SHIFT) % LOCKS];
@@ -45,6 +68,8 @@ static struct twin *add(struct message *message, struct compressor_pool *pool, u
     twin->level = (uint8_t)level;
     twin->message = compressor_pool_run(pool, window_bits, level, message_opcode(message),
                                         payload.bytes, payload.len, message_key(message));
+    if (twin->message != NULL && message->is_kept)
+        keep(twin->message);
     twin->next = atomic_load_explicit(&message->twins, memory_order_relaxed);
     atomic_store_explicit(&message->twins, twin, memory_order_release);
     return twin;
@@ -71,7 +96,7 @@ void twin_free_all(struct twin *twins) {
     while (twins != NULL) {
         struct twin *next = twins->next;
         if (twins->message != NULL)
-            message_unref(twins->message);
+            release(twins->message);
         mem_free(twins);
         twins = next;
     }

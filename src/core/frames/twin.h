@@ -18,6 +18,10 @@ struct twin;
 struct message *twin_of(struct message *message, struct compressor_pool *pool, unsigned window_bits,
                         int level, bool *made);
 
+/* Bytes of the compressed forms of messages that rooms remember, in the whole process. They count
+ * with the memory of these, and not as memory of queues. */
+size_t twin_kept_bytes(void);
+
 /* For message.c, when the message is freed. Not inlined there: few messages have twins. */
 __attribute__((cold, noinline)) void twin_free_all(struct twin *twins);
 

@@ -29,6 +29,7 @@ struct hub *hub_new(const struct hub_options *options) {
     hub->unhandled_max = hub->unhandled_wanted = SIZE_MAX;
     hub->mail_end = &hub->mail;
     hub->has_mail = options->bus == NULL ? &never : bus_mail_flag(options->bus, options->worker);
+    hub->remembers = options->bus == NULL ? &never : bus_memory_flag(options->bus);
     return hub;
 }
 

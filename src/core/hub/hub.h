@@ -247,6 +247,11 @@ void hub_total(const struct hub *hub, struct stats_total *total);
 /* Joins a room; a second join replaces `info` (no bytes: none). Leaving a room that the connection
  * is not in does nothing. False: the connection is closed. */
 bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info);
+/* The same; first the connection gets messages that the room remembers, before any later one. A
+ * member gets none again. The caller sets what is to be replayed, and frees `*replay` with
+ * replay_free(). */
+bool hub_join_replay(struct hub *hub, conn_id id, struct slice room, struct slice info,
+                     struct replay_request *request, struct replay *replay);
 bool hub_leave(struct hub *hub, conn_id id, struct slice room);
 /* Calls f with the name of each of the connection's rooms. f must not call the hub. */
 void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slice room),
@@ -267,12 +272,26 @@ void hub_room_members(struct hub *hub, struct slice room,
 
 /* Queues each encoding to all receivers with its codec, on all workers; all queues share the bytes.
  * Takes over the caller's references. `*delivered`: the receivers, those of other workers as they
- * were at this moment. False: receivers have codecs, listed in `missing`, without an encoding, and
+ * were at this moment. `*offset`: in the memory of the room; 0: it has none. False: receivers have
+ * codecs, listed in `missing`, without an encoding, and
  * no message was queued. */
 bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
-                 struct codec_list *missing);
+                 uint64_t *offset, struct codec_list *missing);
+/* The codecs in which a room of this name remembers messages: those of all endpoints, or none. */
+void hub_memory_codecs(struct hub *hub, struct slice room, struct codec_list *list);
 /* The codecs that a broadcast to this room needs at this moment; hub_publish() reports changes. */
 void hub_room_codecs(struct hub *hub, struct slice room, struct codec_list *list);
+
+/* ---- hub_memory.c: rooms with a memory ---- */
+
+/* Each returns what room_memory.h says of the function with this name, for all workers. Without a
+ * bus no room has a memory. */
+void hub_memory_set(struct hub *hub, const struct room_rule *rules, uint32_t count,
+                    size_t max_bytes);
+void hub_memory_list(struct hub *hub, struct slice room, const struct memory_query *query,
+                     void (*f)(void *user, const struct remembered *remembered), void *user);
+bool hub_memory_position(struct hub *hub, struct slice room, uint64_t *epoch, uint64_t *offset);
+void hub_memory_clear(struct hub *hub, struct slice room, const struct slice *key);
 
 /* ---- hub_timers.c: pings, silence, deadlines ---- */
 

@@ -15,6 +15,7 @@ struct hub {
     struct slots conns;
     struct table rooms, watched;
     const atomic_bool *has_mail;   /* the bus has some for this worker */
+    const atomic_bool *remembers;  /* rooms of some names have a memory */
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
     struct endpoint **endpoints;
     uint32_t endpoint_count;
@@ -54,6 +55,11 @@ static inline bool hub_is_alone(const struct hub *hub) {
     return hub->options.bus == NULL || bus_workers(hub->options.bus) == 1;
 }
 
+/* May a room have a memory? */
+static inline bool hub_remembers(const struct hub *hub) {
+    return __builtin_expect(atomic_load_explicit(hub->remembers, memory_order_relaxed), 0);
+}
+
 /* ---- hub.c ---- */
 
 /* Sets the fields of an endpoint that follow from others. */
@@ -88,6 +94,12 @@ void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail);
 uint32_t hub_publish_here(struct hub *hub, const struct broadcast *broadcast);
 /* MAIL_LOST_PUBLISH: the receivers are slow clients. */
 void hub_publish_lost(struct hub *hub, const struct mail *mail);
+
+/* ---- hub_memory.c ---- */
+
+/* Queues what the room remembers for a connection that has just joined it. */
+void hub_memory_replay(struct hub *hub, struct conn *conn, struct slice room,
+                       struct replay_request *request, struct replay *replay);
 
 /* ---- hub_mail.c ---- */
 
@@ -236,6 +248,12 @@ void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, 
 void hub_send_again(struct hub *hub, struct conn *conn, struct message *message);
 /* Drops the references to queued pings and pongs. */
 void hub_send_forget_pings(struct conn *conn);
+/* Queues a shared message that a room remembers, with a reference of its own and without asking for
+ * room: neither max_backlog nor the limits of a session count it. False: the session has ended. */
+bool hub_send_replay(struct hub *hub, struct conn *conn, struct message *message);
+/* Does its queue have a part of a replay? Messages leave in their order, so no more of it is left
+ * than the queue has. */
+bool hub_send_is_replaying(struct conn *conn);
 /* Queues a shared message with a reference of its own, if there is room. */
 enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message);
 /* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's

@@ -144,6 +144,8 @@ void hub_total(const struct hub *hub, struct stats_total *total) {
     }
     *total = (struct stats_total){0};
     stats_add_to(total, &hub->stats);
+    if (hub->options.bus != NULL)
+        bus_memory_add_to(hub->options.bus, total);
 }
 
 /* ---- sessions ---- */

@@ -126,15 +126,22 @@ static void find_missing(const struct hub *hub, const struct broadcast *broadcas
         add_missing(broadcast, room->endpoints[i].endpoint, missing);
 }
 
+/* A single worker has no need of the bus, unless the room may remember the message. */
+static bool needs_bus(const struct hub *hub, const struct broadcast *broadcast) {
+    return !hub_is_alone(hub) || (broadcast->room.bytes != NULL && hub_remembers(hub));
+}
+
 bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
-                 struct codec_list *missing) {
+                 uint64_t *offset, struct codec_list *missing) {
     uint32_t others = 0;
+    *offset = 0;
     missing->count = 0;
     if (hub_is_alone(hub))
         find_missing(hub, broadcast, missing);
-    else /* earlier broadcasts come before this one, here too */
-        hub_mail_deliver(
-            hub, bus_publish(hub->options.bus, hub->options.worker, broadcast, &others, missing));
+    if (missing->count == 0 && needs_bus(hub, broadcast))
+        /* earlier broadcasts come before this one, here too */
+        hub_mail_deliver(hub, bus_publish(hub->options.bus, hub->options.worker, broadcast, &others,
+                                          offset, missing));
     if (missing->count == 0)
         *delivered = hub_publish_here(hub, broadcast) + others;
     for (uint32_t i = 0; i < broadcast->encoding_count; i++)
@@ -143,6 +150,14 @@ bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *d
     if (hub->queue_memory.over)
         hub_queues_make_room(hub, NULL);
     return missing->count == 0;
+}
+
+void hub_memory_codecs(struct hub *hub, struct slice room, struct codec_list *list) {
+    list->count = 0;
+    if (!hub_remembers(hub) || !bus_memory_applies(hub->options.bus, room))
+        return;
+    for (uint32_t i = 0; i < hub->endpoint_count; i++)
+        codec_list_add(list, hub->endpoints[i]->codec);
 }
 
 void hub_room_codecs(struct hub *hub, struct slice name, struct codec_list *list) {

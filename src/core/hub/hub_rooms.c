@@ -53,10 +53,30 @@ static void rejoin(struct hub *hub, struct member *member, struct slice info) {
         member->entry = bus_set_info(hub->options.bus, member->entry, info);
 }
 
+/* What a join asks of the room's memory; both NULL: nothing. */
+struct joining {
+    struct replay_request *request;
+    struct replay *replay;
+};
+
+/* The connection has joined on the bus, if there are other workers; and now here. The replay comes
+ * at once: the report may run finalizers of the script, which may broadcast. */
+static void join_here(struct hub *hub, struct conn *conn, struct slice room, struct slice info,
+                      struct room_entry *entry, const struct joining *joining) {
+    room_join(&hub->rooms, room, conn, info);
+    room_member(&hub->rooms, room, conn)->entry = entry;
+    if (joining->request != NULL)
+        hub_memory_replay(hub, conn, room, joining->request, joining->replay);
+    struct member *member = room_member(&hub->rooms, room, conn);
+    if (member !=
+        NULL) /* else the replay was too much for a session that waits, and it has ended */
+        report(hub, member, true);
+}
+
 /* Adds the connection to the bus, then to the room: mail from before comes first, and may close the
  * connection. */
 static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice room,
-                            struct slice info) {
+                            struct slice info, const struct joining *joining) {
     const struct hub_options *options = &hub->options;
     conn_id id = conn->id;
     struct room_entry *entry;
@@ -70,14 +90,12 @@ static bool join_everywhere(struct hub *hub, struct conn *conn, struct slice roo
         hub_mail_deliver(hub, mail);
         return conn != NULL;
     }
-    room_join(&hub->rooms, room, conn, info);
-    struct member *member = room_member(&hub->rooms, room, conn);
-    member->entry = entry;
-    report(hub, member, true);
+    join_here(hub, conn, room, info, entry, joining);
     return true;
 }
 
-bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info) {
+static bool join(struct hub *hub, conn_id id, struct slice room, struct slice info,
+                 const struct joining *joining) {
     struct conn *conn = find_open(hub, id);
     if (conn == NULL)
         return false;
@@ -87,10 +105,19 @@ bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info)
         return true;
     }
     if (!hub_is_alone(hub))
-        return join_everywhere(hub, conn, room, info);
-    room_join(&hub->rooms, room, conn, info);
-    report(hub, room_member(&hub->rooms, room, conn), true);
+        return join_everywhere(hub, conn, room, info, joining);
+    join_here(hub, conn, room, info, NULL, joining);
     return true;
+}
+
+bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info) {
+    return join(hub, id, room, info, &(struct joining){NULL, NULL});
+}
+
+bool hub_join_replay(struct hub *hub, conn_id id, struct slice room, struct slice info,
+                     struct replay_request *request, struct replay *replay) {
+    *replay = (struct replay){0};
+    return join(hub, id, room, info, &(struct joining){request, replay});
 }
 
 bool hub_leave(struct hub *hub, conn_id id, struct slice room) {

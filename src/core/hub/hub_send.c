@@ -214,12 +214,24 @@ static enum send_result refuse_slow(struct hub *hub, struct conn *conn) {
     return SEND_CLOSED;
 }
 
+bool hub_send_is_replaying(struct conn *conn) {
+    if (conn->replayed > conn->out.bytes)
+        conn->replayed = conn->out.bytes;
+    return conn->replayed > 0;
+}
+
+/* There is no room for `len` bytes: is that because of a replay? */
+static __attribute__((cold, noinline)) bool has_room_after_replay(struct conn *conn, size_t len) {
+    return hub_send_is_replaying(conn) &&
+           conn->out.bytes - conn->replayed + len <= conn->endpoint->max_backlog;
+}
+
 /* Is there room for `len` bytes in the queue of an open connection? If not, handles the slow client
  * as its endpoint says. */
 static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
     while (!has_room(conn, len) && !conn->blocked)
         hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
-    if (has_room(conn, len)) {
+    if (has_room(conn, len) || has_room_after_replay(conn, len)) {
         enum send_result result = must_make_room(hub) ? hub_queues_admit(hub, conn) : SEND_OK;
         if (result == SEND_OK)
             stats_add(&hub->stats.messages_sent, 1);
@@ -370,6 +382,20 @@ enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct mes
         return SEND_OK;
     }
     return deliver_shared(hub, conn, message);
+}
+
+bool hub_send_replay(struct hub *hub, struct conn *conn, struct message *message) {
+    if (conn->session != NULL) {
+        if (hub_session_make_room(hub, conn, message->len) == SESSION_OVER)
+            return false;
+        sent_ring_push(&conn->session->sent, message_ref(message));
+    }
+    stats_add(&hub->stats.messages_sent, 1);
+    if (conn->peer == NULL)
+        return true;
+    hub_send_again(hub, conn, message);
+    conn->replayed += message->len;
+    return true;
 }
 
 /* Queues a payload as it is, for an open connection with permessage-deflate, or as a message that a

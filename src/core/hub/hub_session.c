@@ -86,7 +86,7 @@ enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, 
             hub_session_end(hub, conn, "too much was sent meanwhile");
             return SESSION_OVER;
         } else if (conn->blocked) {
-            return SESSION_FULL;
+            return hub_send_is_replaying(conn) ? SESSION_ROOM : SESSION_FULL;
         } else {
             hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
         }

@@ -119,13 +119,19 @@ static void push_codecs(lua_State *L, const struct codec_list *list) {
     }
 }
 
-/* core.room_codecs(room) -> a list of the codecs that its members have now. core.publish returns
- * those that have come meanwhile. */
+/* core.room_codecs(room) -> a list of the codecs that its members have now (core.publish returns
+ * those that have come meanwhile), and a list of those in which the room remembers a value that
+ * they can encode; nil: it has no memory */
 static int core_room_codecs(lua_State *L) {
+    struct slice room = bind_check_text(L, 1);
     struct codec_list list;
-    hub_room_codecs(vm_of(L)->hub, bind_check_text(L, 1), &list);
+    hub_room_codecs(vm_of(L)->hub, room, &list);
     push_codecs(L, &list);
-    return 1;
+    hub_memory_codecs(vm_of(L)->hub, room, &list);
+    if (list.count == 0)
+        return 1;
+    push_codecs(L, &list);
+    return 2;
 }
 
 /* core.codec_of(id) -> the codec of a connection of any worker | nil: closed */
@@ -217,9 +223,9 @@ static bool read_encodings(lua_State *L, const struct message_options *options,
 }
 
 /* core.publish(room|nil, endpoint|nil, except|nil, key|nil, stays_plain|nil, {codec, payload|false,
- * kind}…) -> the number of connections to which it was queued. Those whose payload is `false` get
- * nothing. Or it sends nothing and returns nil: a text is not UTF-8; or false and a list of codecs:
- * receivers have these, too. */
+ * kind}…) -> the number of connections to which it was queued (those whose payload is `false` get
+ * nothing), and its offset in the memory of the room, or nil. Or it sends nothing and returns nil:
+ * a text is not UTF-8; or false and a list of codecs: receivers have these, too. */
 static int core_publish(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct encoding few[FEW_ENCODINGS], *encodings = few;
@@ -241,10 +247,14 @@ static int core_publish(lua_State *L) {
     }
     broadcast.encodings = encodings;
     uint32_t delivered;
+    uint64_t offset;
     struct codec_list missing;
-    if (hub_publish(vm->hub, &broadcast, &delivered, &missing)) {
+    if (hub_publish(vm->hub, &broadcast, &delivered, &offset, &missing)) {
         lua_pushinteger(L, delivered);
-        return 1;
+        if (offset == 0)
+            return 1;
+        lua_pushinteger(L, (lua_Integer)offset);
+        return 2;
     }
     lua_pushboolean(L, 0);
     push_codecs(L, &missing);

@@ -1,8 +1,8 @@
 /* worker.c -- one loop with the parts that serve connections on it. See worker.h.
  *
  * A turn: the loop's events fill queues; before the loop sleeps again, on_turn() runs the work that
- * is left and writes every queue. One timer serves all deadlines of the hub and of the shared
- * stores. */
+ * is left and writes every queue. One timer serves all deadlines of the hub, of the shared
+ * stores and of rooms with a memory. */
 #include "server/workers/worker.h"
 
 #include "base/clock.h"
@@ -87,10 +87,16 @@ enum { TIMER_GRAIN_MS = 5 };
 
 static void on_timer(uv_timer_t *timer);
 
+/* Of two times, of which -1 is never. */
+static int64_t earlier(int64_t one, int64_t other) {
+    return one < 0 || (other >= 0 && other < one) ? other : one;
+}
+
 /* Milliseconds until the next deadline; -1: there is none. */
 static int64_t next_timer_ms(struct worker *worker) {
-    int64_t hub = hub_next_timer_ms(worker->hub), sweep = shared_next_ms(worker->process->shared);
-    return hub < 0 || (sweep >= 0 && sweep < hub) ? sweep : hub;
+    return earlier(
+        hub_next_timer_ms(worker->hub),
+        earlier(shared_next_ms(worker->process->shared), bus_memory_next_ms(worker->process->bus)));
 }
 
 static void arm_timer(struct worker *worker) {
@@ -115,6 +121,7 @@ static void on_timer(uv_timer_t *timer) {
     turn_note_work();
     hub_run_timers(worker->hub);
     shared_sweep(worker->process->shared);
+    bus_memory_sweep(worker->process->bus);
 }
 
 /* After many clients have left, returns the memory that they used to the system. */

@@ -34,6 +34,9 @@ function tw.close(...) note("close", ...) return true end
 local Room = {}
 Room.__index = Room
 function Room:broadcast(...) note("room:broadcast", self.name, ...) return 0 end
+function Room:history() return {} end
+function Room:offset() return nil end
+function Room:clear_history(...) note("room:clear_history", self.name, ...) end
 function Room:size() return #self:members() end
 function Room:members() return {} end
 function Room:watch(f)

@@ -1,0 +1,107 @@
+/* bus_memory.c -- rooms with a memory, under the bus's lock. See bus.h and room_memory.h.
+ *
+ * bus_publish() remembers a broadcast in the step in which it posts it, so a replay that was taken
+ * before or after has it or has it not, as the connection's mailbox says. */
+#include "core/bus/bus_parts.h"
+
+#include "base/clock.h"
+#include "core/frames/twin.h"
+
+/* Rooms or messages that one step under the lock forgets or adapts. */
+enum { SWEEP_STEPS = 256 };
+
+static struct memory_time time_now(void) {
+    return (struct memory_time){clock_monotonic_ms(), (int64_t)(clock_wall_seconds() * 1000)};
+}
+
+/* Under the lock. */
+static void note_sweep(struct bus *bus) {
+    atomic_store_explicit(&bus->sweep_at, room_memory_sweep_at(&bus->memory), memory_order_relaxed);
+}
+
+const atomic_bool *bus_memory_flag(const struct bus *bus) {
+    return &bus->remembers;
+}
+
+void bus_memory_set(struct bus *bus, const struct room_rule *rules, uint32_t count,
+                    size_t max_bytes) {
+    uv_mutex_lock(&bus->lock);
+    if (room_memory_set(&bus->memory, rules, count, max_bytes))
+        note_sweep(bus);
+    atomic_store(&bus->remembers, count > 0);
+    uv_mutex_unlock(&bus->lock);
+}
+
+bool bus_memory_applies(struct bus *bus, struct slice room) {
+    uv_mutex_lock(&bus->lock);
+    bool applies = room_memory_applies(&bus->memory, room);
+    uv_mutex_unlock(&bus->lock);
+    return applies;
+}
+
+uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast) {
+    struct memory_time now = time_now();
+    uint64_t offset = room_memory_add(&bus->memory, broadcast, &now);
+    note_sweep(bus);
+    return offset;
+}
+
+void bus_memory_replay(struct bus *bus, unsigned worker, struct slice room,
+                       struct replay_request *request, struct replay *replay) {
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    request->before = mailbox_first_offset(&bus->workers[worker].box, room);
+    room_memory_replay(&bus->memory, room, request, &now, replay);
+    note_sweep(bus);
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_memory_list(struct bus *bus, struct slice room, const struct memory_query *query,
+                     void (*f)(void *user, const struct remembered *remembered), void *user) {
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    room_memory_list(&bus->memory, room, query, &now, f, user);
+    uv_mutex_unlock(&bus->lock);
+}
+
+bool bus_memory_position(struct bus *bus, struct slice room, uint64_t *epoch, uint64_t *offset) {
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    bool remembers = room_memory_position(&bus->memory, room, &now, epoch, offset);
+    uv_mutex_unlock(&bus->lock);
+    return remembers;
+}
+
+void bus_memory_clear(struct bus *bus, struct slice room, const struct slice *key) {
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    room_memory_clear(&bus->memory, room, key, &now);
+    uv_mutex_unlock(&bus->lock);
+}
+
+int64_t bus_memory_next_ms(const struct bus *bus) {
+    uint64_t at = atomic_load_explicit(&bus->sweep_at, memory_order_relaxed);
+    if (at == UINT64_MAX)
+        return -1;
+    uint64_t now = clock_monotonic_ms();
+    return at <= now ? 0 : (int64_t)(at - now);
+}
+
+void bus_memory_sweep(struct bus *bus) {
+    if (bus_memory_next_ms(bus) != 0)
+        return;
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    if (room_memory_sweep(&bus->memory, &now, SWEEP_STEPS))
+        note_sweep(bus);
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_memory_add_to(struct bus *bus, struct stats_total *total) {
+    uv_mutex_lock(&bus->lock);
+    total->rooms_with_memory = bus->memory.rooms;
+    total->room_memory_messages = bus->memory.messages;
+    total->room_memory_bytes = bus->memory.bytes + twin_kept_bytes();
+    total->room_memory_evictions = bus->memory.evicted;
+    uv_mutex_unlock(&bus->lock);
+}
