@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-static struct lua_memory memory = {.limit = SIZE_MAX, .mark = SIZE_MAX};
+static struct lua_memory memory = {.limit = SIZE_MAX, .bound = SIZE_MAX, .mark = SIZE_MAX};
 
 static int close_memory(void **state) {
     lua_memory_close(&memory);
@@ -204,6 +204,46 @@ static void test_again_with_a_margin(void **state) {
     lua_memory_set_limit(&memory, SIZE_MAX);
 }
 
+static int collections; /* that were asked for */
+
+static void on_collect_soon(void *user) {
+    assert_ptr_equal(user, &collections);
+    collections++;
+}
+
+/* A buffer of a C function gets an error at the limit, though garbage would make room: so garbage
+ * is collected before, but not for each block. */
+static void test_collects_early(void **state) {
+    enum { LIMIT = 3200000, SIZE = 10000, COUNT = LIMIT / SIZE };
+    void *blocks[COUNT];
+    lua_memory_set_limit(&memory, LIMIT);
+    memory.limit_now = on_limit_now;
+    memory.collect_soon = on_collect_soon;
+    memory.user = &collections;
+    limit_now_result = LIMIT;
+    for (int round = 0; round < 2; round++) {
+        collections = 0;
+        int asked_at = 0;
+        for (int i = 0; i < COUNT - 1; i++) {
+            assert_non_null(blocks[i] = alloc(NULL, 0, SIZE));
+            if (collections == 1 && asked_at == 0)
+                asked_at = i;
+        }
+        assert_in_range(asked_at, COUNT * 3 / 4, COUNT * 15 / 16);
+        assert_in_range(collections, 2, 4);
+        int before = collections;
+        for (int i = 0; i < 100; i++) { /* is full: the collections of refusals are enough */
+            assert_null(alloc(NULL, 0, 2 * SIZE + i));
+            alloc(alloc(NULL, 0, SIZE - i), SIZE - i, 0);
+        }
+        assert_int_equal(collections, before);
+        for (int i = 0; i < COUNT - 1; i++)
+            alloc(blocks[i], SIZE, 0);
+    }
+    memory.collect_soon = NULL;
+    lua_memory_set_limit(&memory, SIZE_MAX);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_bytes_stay, close_memory),
@@ -214,6 +254,7 @@ int main(void) {
         cmocka_unit_test(test_full_stacks),
         cmocka_unit_test_teardown(test_limit_of_all, close_memory),
         cmocka_unit_test_teardown(test_again_with_a_margin, close_memory),
+        cmocka_unit_test_teardown(test_collects_early, close_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,8 +7,10 @@
  *
  * The bytes that malloc has given are counted, and those in the lists: a block from a list costs no
  * more than without a limit. An allocation beyond the limit fails: Lua collects its garbage and
- * asks once more, and then raises an error. Code that no lua_pcall or lua_resume protects has no
- * limit (vm_memory.c): Lua would end the process. One state, on its thread. */
+ * asks once more, and then raises an error. The buffers of C functions (luaL_Buffer: string.rep,
+ * table.concat) raise it at once, so Lua collects garbage before. Code that no lua_pcall
+ * or lua_resume protects has no limit (vm_memory.c): Lua would end the process. One state, on its
+ * thread. */
 #include "script/vm/lua_memory.h"
 
 #include "base/mem.h"
@@ -51,12 +53,35 @@ static size_t room_of(size_t steps) {
  * a script that has used up its memory would cause one collection after the other. */
 enum { MARGIN_PART = 32 };
 
-void lua_memory_set_limit(struct lua_memory *memory, size_t bytes) {
-    memory->limit = memory->bound = memory->mark = bytes;
+/* Garbage is collected early where less than this part of the bound is free. */
+enum { EARLY_PART = 8 };
+
+/* Where garbage is collected next: when half of what is free now is used up, so that there are few
+ * collections; beyond the bound, where hardly anything is free. */
+static size_t next_mark(const struct lua_memory *memory) {
+    size_t bound = memory->bound, early = bound - bound / EARLY_PART;
+    if (memory->taken >= bound || bound - memory->taken < memory->limit / MARGIN_PART)
+        return bound;
+    size_t half = memory->taken + (bound - memory->taken) / 2;
+    return half < early ? early : half;
+}
+
+/* Malloc has less blocks to count. */
+static void take_off(struct lua_memory *memory, size_t bytes) {
+    memory->taken -= bytes;
+    size_t next = next_mark(memory);
+    if (next < memory->mark)
+        memory->mark = next;
 }
 
 void lua_memory_set_bound(struct lua_memory *memory, size_t bytes) {
-    memory->bound = memory->mark = bytes;
+    memory->bound = bytes;
+    memory->mark = next_mark(memory);
+}
+
+void lua_memory_set_limit(struct lua_memory *memory, size_t bytes) {
+    memory->limit = bytes;
+    lua_memory_set_bound(memory, bytes);
 }
 
 static size_t limit_now(const struct lua_memory *memory) {
@@ -70,24 +95,31 @@ void lua_memory_note_refusal(struct lua_memory *memory, size_t size, bool by_sys
     memory->refused_used = lua_memory_used(memory);
 }
 
-/* May malloc give so many bytes more, in place of the block? Asked beyond the mark, which is the
- * bound. But after a refusal it is lower, until another size is wanted: Lua collects garbage then,
- * and wants the same once more. */
+/* May malloc give so many bytes more, in place of the block? Asked beyond the mark. After a
+ * refusal, the limit is lower for the same allocation: Lua has collected garbage, and wants it once
+ * more. */
 static __attribute__((noinline)) bool may_grow(struct lua_memory *memory, const void *block,
                                                size_t size, size_t more) {
     size_t limit = limit_now(memory), allowed = limit;
-    if (memory->mark < memory->bound && limit == memory->bound && size == memory->refused_bytes &&
+    bool has_collected = memory->has_refused;
+    if (has_collected && limit == memory->bound && size == memory->refused_bytes &&
         block == memory->refused_block)
-        allowed = memory->mark;
-    memory->mark = memory->bound;
-    if (memory->taken + more > allowed)
-        lua_memory_trim(memory);
-    if (memory->taken + more <= allowed)
+        allowed -= memory->limit / MARGIN_PART;
+    lua_memory_trim(memory);
+    size_t wanted = memory->taken + more;
+    memory->has_refused = wanted > allowed;
+    if (memory->has_refused) {
+        lua_memory_note_refusal(memory, size, false);
+        memory->refused_block = block;
+        memory->mark = memory->bound - memory->limit / MARGIN_PART;
+        return false;
+    }
+    if (wanted <= memory->mark)
         return true;
-    lua_memory_note_refusal(memory, size, false);
-    memory->refused_block = block;
-    memory->mark = memory->bound - memory->limit / MARGIN_PART;
-    return false;
+    memory->mark = next_mark(memory);
+    if (!has_collected && wanted <= memory->bound && memory->collect_soon != NULL)
+        memory->collect_soon(memory->user);
+    return true;
 }
 
 /* Malloc has failed. Code that Lua does not protect gets the block all the same, or the process
@@ -162,7 +194,7 @@ static size_t room_for(size_t size) {
 }
 
 static RARE void give_back(struct lua_memory *memory, void *block, size_t size) {
-    memory->taken -= room_for(size);
+    take_off(memory, room_for(size));
     free(block);
     note_stack(memory, size, 0);
 }
@@ -223,7 +255,7 @@ void lua_memory_trim(struct lua_memory *memory) {
             memory->lists[steps] = block->next;
             free(block);
         }
-    memory->taken -= memory->kept;
+    take_off(memory, memory->kept);
     memory->kept = 0;
 }
 

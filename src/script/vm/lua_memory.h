@@ -16,13 +16,17 @@ struct lua_memory {
     size_t limit; /* SIZE_MAX: none */
     size_t bound; /* the limit, or less for code that may not have all of it */
     size_t mark;  /* may_grow() decides about allocations beyond it; see there */
-    /* The limit of the code that runs now, SIZE_MAX: none. Called for an allocation beyond `bound`
+    /* The limit of the code that runs now, SIZE_MAX: none. Called for an allocation beyond `mark`
      * only. NULL: as SIZE_MAX. */
     size_t (*limit_now)(void *user);
+    /* There is not much left: Lua shall collect its garbage, but not within this call. Called again
+     * when half of the rest is used up. NULL: none. */
+    void (*collect_soon)(void *user);
     /* The stack of a coroutine has grown to Lua's limit, or has another size again. NULL: none. */
     void (*on_full_stack)(void *user, bool is_full);
     void *user;
     bool refused;              /* an allocation has failed since the caller has cleared this */
+    bool has_refused;          /* may_grow() has, the last time */
     bool refused_by_system;    /* malloc has failed, and not the limit */
     size_t refused_bytes;      /* the size of that block, */
     size_t refused_used;       /* what Lua had then, */

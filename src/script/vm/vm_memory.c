@@ -99,9 +99,17 @@ static void on_full_stack(void *user, bool is_full) {
     }
 }
 
+/* For struct lua_memory: without a debt, the next allocation of an object begins a collection. */
+static void collect_soon(void *user) {
+    struct vm *vm = user;
+    if (vm->L != NULL && lua_gc(vm->L, LUA_GCISRUNNING) == 1)
+        lua_gc(vm->L, LUA_GCRESTART);
+}
+
 void vm_memory_init(struct vm *vm) {
     lua_memory_set_limit(&vm->memory.blocks, SIZE_MAX);
     vm->memory.blocks.limit_now = limit_now;
+    vm->memory.blocks.collect_soon = collect_soon;
     vm->memory.blocks.on_full_stack = on_full_stack;
     vm->memory.blocks.user = vm;
     vm->memory.minor_percent = MINOR_PERCENT;
