@@ -49,17 +49,21 @@ int vm_print(lua_State *L) {
     return 0;
 }
 
+void vm_open_library(lua_State *L, void (*open)(lua_State *L)) {
+    luaL_openlibs(L);
+    lua_register(L, "print", vm_print);
+    warning_open(L);
+    budget_open(vm_of(L));
+    calls_open(L);
+    open(L);
+    library_preload(L);
+}
+
 /* The part of vm_new() that may raise errors. */
 static int open_library(lua_State *L) {
     struct vm *vm = vm_of(L);
     fast_path_open(vm, L);
-    luaL_openlibs(L);
-    lua_register(L, "print", vm_print);
-    warning_open(L);
-    budget_open(vm);
-    calls_open(L);
-    vm->options.bindings->open(L);
-    library_preload(L);
+    vm_open_library(L, vm->options.bindings->open);
     luaL_requiref(L, "tidewire.json_c", luaopen_tidewire_json_c, 0);
     luaL_requiref(L, "tidewire.jwt_c", luaopen_tidewire_jwt_c, 0);
     lua_pop(L, 2);
@@ -83,6 +87,15 @@ static int on_panic(lua_State *L) {
     return 0;
 }
 
+void vm_make_state(struct vm *vm) {
+    vm->L = lua_newstate(lua_memory_alloc, &vm->memory.blocks);
+    if (vm->L == NULL)
+        abort();
+    lua_atpanic(vm->L, on_panic);
+    *(struct vm **)lua_getextraspace(vm->L) = vm;
+    lua_gc(vm->L, LUA_GCGEN, 0, 0); /* measured, see docs/architecture.md */
+}
+
 struct vm *vm_new(const struct vm_options *options) {
     struct vm *vm = mem_zalloc(sizeof *vm);
     vm->options = *options;
@@ -93,12 +106,7 @@ struct vm *vm_new(const struct vm_options *options) {
     vm_tasks_init(vm);
     vm_memory_init(vm);
     vm->options.bindings->prepare(vm);
-    vm->L = lua_newstate(lua_memory_alloc, &vm->memory.blocks);
-    if (vm->L == NULL)
-        abort();
-    lua_atpanic(vm->L, on_panic);
-    *(struct vm **)lua_getextraspace(vm->L) = vm;
-    lua_gc(vm->L, LUA_GCGEN, 0, 0); /* measured, see docs/architecture.md */
+    vm_make_state(vm);
     lua_pushcfunction(vm->L, with_traceback);
     lua_pushcfunction(vm->L, open_library);
     if (lua_pcall(vm->L, 0, 0, 1) != LUA_OK) {

@@ -147,6 +147,11 @@ static inline bool vm_has_finalizers(const struct vm *vm) {
 
 /* print, which writes the line in one piece, because other threads print to the same stream. */
 int vm_print(lua_State *L);
+/* Makes vm->L, after vm_memory_init(); the process ends when there is no memory for it. */
+void vm_make_state(struct vm *vm);
+/* Opens Lua's libraries and what states of workers and of pools' threads have in common; `open` is
+ * of the bindings. May raise errors. */
+void vm_open_library(lua_State *L, void (*open)(lua_State *L));
 
 /* ---- vm_tasks.c ---- */
 

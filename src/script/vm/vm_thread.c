@@ -8,10 +8,8 @@
 #include "base/mem.h"
 #include "core/bus/stats.h"
 #include "script/json/json_c.h"
-#include "script/vm/calls.h"
 #include "script/vm/library.h"
 #include "script/vm/vm_internal.h"
-#include "script/vm/warning.h"
 
 /* vm_thread.c's part of a state. */
 struct vm_thread {
@@ -32,14 +30,7 @@ enum { FULL_PART = 4 };
 
 /* Leaves the value of the module, whose name is the argument. */
 static int open_library(lua_State *L) {
-    struct vm *vm = vm_of(L);
-    luaL_openlibs(L);
-    lua_register(L, "print", vm_print);
-    warning_open(L);
-    budget_open(vm);
-    calls_open(L);
-    vm->options.bindings->open_thread(L);
-    library_preload(L);
+    vm_open_library(L, vm_of(L)->options.bindings->open_thread);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_tidewire_json_c);
     lua_setfield(L, -2, "tidewire.json_c");
@@ -60,9 +51,7 @@ struct vm *vm_thread_new(const struct vm_thread_options *options, const char *mo
     vm->options.bindings = options->bindings;
     vm_memory_init(vm);
     lua_memory_set_limit(&vm->memory.blocks, options->memory);
-    vm->L = lua_newstate(lua_memory_alloc, &vm->memory.blocks);
-    *(struct vm **)lua_getextraspace(vm->L) = vm;
-    lua_gc(vm->L, LUA_GCGEN, 0, 0);
+    vm_make_state(vm);
     lua_pushcfunction(vm->L, open_library);
     lua_pushstring(vm->L, module);
     if (lua_pcall(vm->L, 1, 1, 0) == LUA_OK)
