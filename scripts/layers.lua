@@ -59,9 +59,10 @@ layers.folders = {
   },
   server = {
     listen = {},
-    workers = { "listen" },
+    state = {},
+    workers = { "listen", "state" },
     upgrade = { "listen" },
-    ["."] = { "listen", "workers", "upgrade" },
+    ["."] = { "listen", "state", "workers", "upgrade" },
     cli = { ".", "upgrade" },
   },
   main = {
@@ -91,7 +92,9 @@ layers.foreign = {
   { places = { "net/socket", "net/client/client_socket.c",
                "net/client/ws_client.c", "net/http/handshake.c" },
     what = "OpenSSL", headers = { "^openssl/" } },
-  { places = { "core/frames/compressor.c", "core/frames/decompressor.c" }, what = "zlib",
+  { places = { "core/frames/compressor.c", "core/frames/decompressor.c",
+               "server/state/state_file.c" },
+    what = "zlib",
     headers = { "^zlib%.h" } },
   { places = { "script" }, what = "Lua",
     headers = { "^lua%.h", "^lauxlib%.h", "^lualib%.h", "^lua5", "luv" } },

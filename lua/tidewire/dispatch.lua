@@ -13,6 +13,7 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local accept = require "tidewire.accept"
 local http = require "tidewire.http.routes"
+local keep = require "tidewire.reload.keep"
 local memory = require "tidewire.memory"
 local presence = require "tidewire.presence"
 local reload = require "tidewire.reload"
@@ -49,6 +50,13 @@ function events.load(file, command_line)
     return nil, { problem }
   end
   running = reload.activate(loaded)
+  if loaded.state and not command_line.is_check then
+    local good, why = core.state_take(loaded.state)
+    if not good then
+      return nil, { "state: " .. why }
+    end
+    keep.take_state()
+  end
   local ok, problems = reload.call_on_load(loaded)
   if ok and command_line.is_check then
     reload.check(loaded)
@@ -85,6 +93,16 @@ end
 function events.discard(generation)
   pending = nil
   reload.discard(generation)
+end
+
+--- Fills the tables of tw.keep with those of the state.
+function events.take_state()
+  keep.take_state()
+end
+
+--- Writes the tables of tw.keep into the state.
+function events.save_state()
+  keep.save_state()
 end
 
 --- Runs the app's on_stop as the server stops.

@@ -386,6 +386,26 @@ function core.shared_entries(store, max) end
 ---@return "full"|nil message
 function core.shared_exchange(store, key, expected, value, ttl) end
 
+-- ---- bind_state.c ----
+
+--- Takes the state of the file, if no worker has taken it.
+---@param file string
+---@return true|nil ok
+---@return string|nil why  the server cannot start with this file
+function core.state_take(file) end
+
+--- The table of tw.keep with this index, from 0, that this worker has kept; nothing: there are no
+--- more.
+---@param index integer
+---@return string|nil name
+---@return table|nil values
+function core.state_keep(index) end
+
+--- Writes a table of tw.keep into the state: in the event save_state.
+---@param name string
+---@param values table
+function core.state_save_keep(name, values) end
+
 -- ---- bind_task.c ----
 
 --- The running task; or nil and the reason why it cannot wait.

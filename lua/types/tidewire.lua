@@ -177,6 +177,8 @@
 --- forwarded_header: the header of theirs that counts; by default X-Forwarded-For, else Forwarded.
 ---@field forwarded_header? "X-Forwarded-For"|"Forwarded"
 ---@field proxy_protocol? boolean  their connections begin with a header of the PROXY protocol
+--- state: the file in which tw.shared and tw.keep outlive a restart, relative to the app's folder.
+---@field state? string|false
 --- removed_endpoints: whether a reload keeps connections of an endpoint that the new app lacks.
 ---@field removed_endpoints? "keep"|"close"
 --- on_load: is called while the code is loaded, before it is activated. An error ends the start or
@@ -601,8 +603,8 @@ function Store:update(key, f, ttl) end
 ---@return tidewire.Store
 function tw.shared(name, options) end
 
---- The table of this name, which belongs to this worker and outlives reloads. The first call sets
---- it to `initial`.
+--- The table of this name, which belongs to this worker and outlives reloads, and restarts with the
+--- app's option `state`. The first call sets it to `initial`.
 ---@generic T: table
 ---@param name string
 ---@param initial? T|(fun(): T)  an empty table by default

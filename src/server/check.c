@@ -39,6 +39,11 @@ int check_run(const struct settings *settings) {
         printf("%s: ok (%u endpoint%s, %u HTTP route%s)\n", settings->target, app->endpoint_count,
                app->endpoint_count == 1 ? "" : "s", app->route_count,
                app->route_count == 1 ? "" : "s");
+    if (app != NULL && app->state != NULL) {
+        char text[1024];
+        state_describe(app->state, text, sizeof text);
+        printf("%s\n", text);
+    }
     if (worker != NULL) {
         worker_close(worker);
         if (!worker_finish(worker))

@@ -165,6 +165,8 @@ static void compare(const struct app *old, const struct app *next) {
         warn_of("workers");
     if (!same_text(old->admin, next->admin))
         warn_of("admin");
+    if (!same_text(old->state, next->state))
+        warn_of("state");
     if (next->max_connections > old->max_connections)
         log_eventf(LOG_WARN, "configuration",
                    "`limits.connections` has grown to %u, but the file descriptors are those for "

@@ -19,6 +19,7 @@
 #include "server/pid_file.h"
 #include "server/reload.h"
 #include "server/resources.h"
+#include "server/saving.h"
 #include "server/serving.h"
 #include "server/signals.h"
 #include "server/standard_streams.h"
@@ -61,6 +62,7 @@ struct server {
     struct signals signals;
     uv_timer_t timer; /* of the first load, and of the workers' end */
     struct drain drain;
+    struct saving saving;
     struct notify notify;
     enum server_state state;
     unsigned early_ends; /* requests to end that came in SERVER_OPENING */
@@ -225,6 +227,7 @@ static void on_report(void *user) {
     }
     reload_on_report(server->reload);
     admin_on_report(server->admin);
+    saving_on_report(&server->saving);
 }
 
 static void on_load_late(uv_timer_t *timer) {
@@ -368,9 +371,11 @@ static bool begin_serving(struct server *server, char *error, size_t error_size)
     if (!confine(server, &(struct error_text){error, error_size}))
         return false;
     enter(server, SERVER_OPENING);
+    state_begin_serving(server->process.state);
     workers_listen(server->workers, server->listeners.sets, server->listeners.count);
     wait_for(server, STAGE_SERVING);
     bool good = finish_upgrade(server, error, error_size) && place_files(server, error, error_size);
+    state_end_start(server->process.state, good);
     if (good)
         enter(server, SERVER_SERVING);
     return good;
@@ -416,12 +421,16 @@ static int serve(struct server *server) {
         return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;
     }
     resources_raise_descriptors(app->max_connections);
+    state_log_taken(server->process.state, app->workers);
     int code = EXIT_FAILED;
     if (open_and_accept(server, app)) {
         while (server->drain.phase != DRAIN_OVER &&
                !workers_reached(server->workers, STAGE_DRAINED))
             uv_run(&server->loop, UV_RUN_ONCE);
-        code = EXIT_CLEAN;
+        saving_begin(&server->saving);
+        while (!server->saving.is_done)
+            uv_run(&server->loop, UV_RUN_ONCE);
+        code = server->saving.failed ? EXIT_FAILED : EXIT_CLEAN;
     }
     upgrade_new_close(&server->upgrade);
     pid_file_remove(&server->pid_file);
@@ -445,6 +454,7 @@ static void prepare_process(struct server *server) {
     notify_init(&server->notify, &server->loop, &server->process, server->workers);
     drain_init(&server->drain, &server->loop, &server->process, server->workers, server->settings,
                on_drain_phase, server);
+    saving_init(&server->saving, &server->loop, server->workers, server->process.state);
     pid_file_init(&server->pid_file, server->settings->pid_file);
     server->upgrade.fd = -1;
 }
@@ -481,6 +491,7 @@ int server_run(const struct settings *settings) {
     listeners_close(&server->listeners);
     watch_close(server->watch);
     drain_close(&server->drain);
+    saving_close(&server->saving);
     end_workers(server, code);
     signals_release(&server->signals);
     uv_close((uv_handle_t *)&server->timer, NULL);

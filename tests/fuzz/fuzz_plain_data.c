@@ -1,5 +1,5 @@
 /* fuzz_plain_data.c -- values of Lua as bytes: bytes that are read can be written, and are read
- * again as a value that takes as many bytes. */
+ * again as a value that takes as many bytes; and the check of bytes knows what can be read. */
 #include "fuzz.h"
 
 #include "script/plain/plain_data.h"
@@ -26,7 +26,9 @@ static size_t write_value(struct buffer *out) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *bytes = fuzz_copy(data, size);
     struct buffer first = {0}, second = {0};
-    if (plain_data_read(L, bytes, bytes + size) != NULL) {
+    const char *end = plain_data_read(L, bytes, bytes + size);
+    fuzz_check(plain_data_is_one((struct slice){bytes, size}) == (end == bytes + size));
+    if (end != NULL) {
         fuzz_check(lua_gettop(L) == 1);
         size_t len = write_value(&first);
         char *copy = fuzz_copy(buffer_start(&first), len);

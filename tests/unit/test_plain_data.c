@@ -247,12 +247,77 @@ static void test_several(void **state) {
     buffer_free(&bytes);
 }
 
+/* ---- what is no plain data is left out ---- */
+
+static void note_left_out(void *names, const char *path, const char *what) {
+    buffer_printf(names, "%s %s\n", path, what);
+}
+
+/* Packs the value of an expression, and pushes what comes back. Returns what was left out. */
+static char *repack(const char *expression) {
+    struct buffer bytes = {0}, names = {0};
+    struct buffer_sink sink = buffer_sink_of(&bytes);
+    struct plain_data_left_out omits = {note_left_out, &names};
+    push(expression);
+    plain_data_pack(L, 1, &sink.sink, &omits);
+    assert_int_equal(lua_gettop(L), 1);
+    assert_true(plain_data_is_one((struct slice){buffer_start(&bytes), bytes.len}));
+    assert_false(plain_data_is_one((struct slice){buffer_start(&bytes), bytes.len - 1}));
+    assert_non_null(plain_data_read(L, buffer_start(&bytes), buffer_start(&bytes) + bytes.len));
+    buffer_free(&bytes);
+    return buffer_take_text(&names);
+}
+
+static void test_left_out(void **state) {
+    (void)state;
+    static const struct {
+        const char *value, *expected, *left_out;
+    } cases[] = {
+        {"{ 1, 'a', { b = true } }", "{ 1, 'a', { b = true } }", ""},
+        {"{ 1, print, 3 }", "{ 1, nil, 3 }", "[2] is a function\n"},
+        {"{ a = { b = { c = print, d = 1 } } }", "{ a = { b = { d = 1 } } }",
+         ".a.b.c is a function\n"},
+        {"{ { { x = coroutine.create(print) } } }", "{ { {} } }", "[1][1].x is a coroutine\n"},
+        {"{ [print] = 1, y = 2 }", "{ y = 2 }", "[function] is a function, as a key\n"},
+        {"(function() local t = { n = 1 }; t.t = t; return t end)()", "{ n = 1 }",
+         ".t is a table that contains itself\n"},
+        {"(function() local t = {}; return { t, t } end)()", "{ {}, {} }", ""},
+        {"setmetatable({ x = 1 }, { __kind = 'a room' })", "nil", " is a room\n"},
+        {"print", "nil", " is a function\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *names = repack(cases[i].value);
+        assert_string_equal(names, cases[i].left_out);
+        mem_free(names);
+        char source[256];
+        snprintf(source, sizeof source, "return %s", cases[i].expected);
+        assert_int_equal(luaL_dostring(L, source), LUA_OK);
+        lua_replace(L, 1);
+        assert_same(cases[i].value);
+        lua_settop(L, 0);
+    }
+}
+
+static void test_too_deep_is_left_out(void **state) {
+    (void)state;
+    char *names =
+        repack("(function() local t = {} for i = 1, 150 do t = { t } end return t end)()");
+    assert_non_null(strstr(names, "is too deep"));
+    mem_free(names);
+    lua_settop(L, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_other_values),
-        cmocka_unit_test(test_deepest),     cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_no_values),   cmocka_unit_test(test_random_changes),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_other_values),
+        cmocka_unit_test(test_deepest),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_no_values),
+        cmocka_unit_test(test_random_changes),
         cmocka_unit_test(test_several),
+        cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_too_deep_is_left_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -2,6 +2,9 @@
  * once. What one store does is in test_store.c. */
 #include "core/store/shared.h"
 
+#include "base/buffer.h"
+#include "base/mem.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -380,10 +383,84 @@ static void test_threads_open_the_same_stores(void **state) {
     assert_null(shared_find(shared, WINNERS / 5 + 1));
 }
 
+/* ---- packed stores ---- */
+
+/* Packs the first store, with the wall clock at 5000000 ms. */
+static struct slice pack(struct buffer *bytes, size_t expected) {
+    struct buffer_sink sink = buffer_sink_of(bytes);
+    assert_int_equal(shared_pack(shared, 0, 5000000, &sink.sink), expected);
+    return (struct slice){buffer_start(bytes), bytes->len};
+}
+
+static void replace_shared(void) {
+    shared_free(shared);
+    now = 77; /* the clock of another process */
+    shared = shared_new(now_ms, NULL);
+}
+
+static void test_a_packed_store_comes_back(void **state) {
+    struct buffer bytes = {0};
+    struct store_unpacked result = {0};
+    struct store_value yes = {.type = STORE_BOOLEAN, .boolean = true};
+    struct store_value text = {.type = STORE_TEXT, .text = {"a\0b", 3}}, half = floating(0.5);
+    set("ever", 7, 0);
+    set("long", 8, 60000);
+    set("short", 9, 1000);
+    set("gone", 10, 1);
+    now += 1;
+    store_set(store, slice_of("yes"), &yes, 0);
+    store_set(store, slice_of("text"), &text, 0);
+    store_set(store, slice_of("half"), &half, 0);
+    struct slice packed = pack(&bytes, 6);
+    replace_shared();
+    assert_true(shared_unpack(NULL, packed, 5001000, &result)); /* only reads */
+    assert_int_equal(shared_count(shared), 0);
+    result = (struct store_unpacked){0};
+    assert_true(shared_unpack(shared, packed, 5001000, &result)); /* a second later */
+    assert_int_equal(result.entries, 5);
+    assert_int_equal(result.expired, 1);
+    assert_int_equal(result.refused, 0);
+    store = open_store("test", 2 * ROOMY); /* the script's limit counts */
+    assert_int_equal(store_max_bytes(store), 2 * ROOMY);
+    assert_int_equal(store_max_bytes(open_store("test", ROOMY)), 2 * ROOMY);
+    assert_true(has("ever", integer(7)) && has("half", floating(0.5)) && has("long", integer(8)));
+    now += 58998;
+    assert_true(has("long", integer(8)));
+    now += 1;
+    assert_false(has("long", integer(8)));
+    char buffer[8];
+    struct store_value value;
+    assert_int_equal(store_get(store, slice_of("text"), &value, buffer, sizeof buffer), STORE_OK);
+    assert_int_equal(value.text.len, 3);
+    assert_memory_equal(buffer, "a\0b", 3);
+    buffer_free(&bytes);
+}
+
+static void test_a_packed_store_that_does_not_fit(void **state) {
+    struct buffer bytes = {0};
+    struct store_unpacked result = {0};
+    set_many("key", 100, no_end);
+    struct slice packed = pack(&bytes, 100);
+    replace_shared();
+    open_store("test", 10 * (store_entry_bytes() + 8));
+    assert_true(shared_unpack(shared, packed, 5000000, &result));
+    assert_in_range(result.entries, 5, 10);
+    assert_int_equal(result.entries + result.refused, 100);
+    for (size_t len = 0; len < packed.len; len++) { /* cut anywhere */
+        char *cut = mem_alloc(len + 1);
+        memcpy(cut, packed.bytes, len);
+        assert_false(shared_unpack(NULL, (struct slice){cut, len}, 5000000, &result));
+        mem_free(cut);
+    }
+    buffer_free(&bytes);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(test_a_packed_store_comes_back),
+        TEST(test_a_packed_store_that_does_not_fit),
         TEST(test_stores_are_apart),
         TEST(test_the_first_opener_decides),
         TEST(test_numbers_of_no_store),

@@ -25,6 +25,8 @@ Options, with the environment variable that sets the same (the command line over
   --admin ADDR           /healthz /readyz /metrics /stats; off unless set  TIDEWIRE_ADMIN
   --admin-hosts LIST     names by which it may be asked for, separated by commas, beside
                          localhost and addresses                 TIDEWIRE_ADMIN_HOSTS
+  --state FILE           what outlives a restart is written there at the end, and taken
+                         from there at the start                             TIDEWIRE_STATE
   --trusted-proxies LIST  addresses and networks of proxies, separated by commas, whose
                          X-Forwarded-For and Forwarded count          TIDEWIRE_TRUSTED_PROXIES
   --proxy-protocol       their connections begin with a PROXY header    TIDEWIRE_PROXY_PROTOCOL

@@ -34,6 +34,7 @@ local app = {}
 ---@field trusted_proxies string[]|nil
 ---@field forwarded_header "X-Forwarded-For"|"Forwarded"|nil  nil: either
 ---@field proxy_protocol boolean
+---@field state string|nil                   the state file
 ---@field tls tidewire.AppTls|nil            nil: in plain
 ---@field removed_endpoints "keep"|"close"
 ---@field limits table<string, any>
@@ -96,7 +97,7 @@ end
 
 -- The options of the app that the command line has too.
 local of_command_line = {
-  "listen", "workers", "admin", "admin_hosts", "trusted_proxies", "proxy_protocol",
+  "listen", "workers", "admin", "admin_hosts", "trusted_proxies", "proxy_protocol", "state",
 }
 
 --- The settings of the command line, checked.
@@ -127,6 +128,11 @@ local function check_proxies(report, settings)
     report:error(report:place(), "proxy_protocol needs trusted_proxies, the proxies that speak it: "
       .. 'trusted_proxies = { "127.0.0.1", "10.0.0.0/8" }')
   end
+end
+
+--- The state file. Its name in the app is relative to the app's folder.
+local function state_file(dir, given, checked)
+  return given or checked.state and script_file.below(dir, checked.state) or nil
 end
 
 local function run(report, dir, request)
@@ -167,6 +173,7 @@ end
 ---@field workers string|integer|nil
 ---@field admin string|nil
 ---@field admin_hosts string|nil
+---@field state string|nil
 ---@field trusted_proxies string|nil
 ---@field proxy_protocol string|nil
 ---@field tls_certificate string|nil
@@ -228,6 +235,8 @@ function app.load(request)
   result.trusted_proxies, result.proxy_protocol = settings.trusted_proxies, settings.proxy_protocol
   result.admin_hosts = settings.admin_hosts
   result.forwarded_header = settings.forwarded_header
+  result.state =
+    state_file(dir, from_command_line.state or from_environment.app.state, checked)
   result.listen_given =
     (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints

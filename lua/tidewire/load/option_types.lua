@@ -250,6 +250,13 @@ types.text = {
   from_text = itself,
 }
 
+--- A text, or false for none.
+types.file = {
+  expected = constant "the name of a file",
+  check = types.text.check,
+  from_text = itself,
+}
+
 types.string = {
   expected = constant "a string",
   check = function(value)

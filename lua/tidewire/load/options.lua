@@ -79,6 +79,7 @@ local app = {
   { name = "forwarded_header", type = "choice", choices = { "X-Forwarded-For", "Forwarded" },
     env = "FORWARDED_HEADER" },
   { name = "proxy_protocol", type = "boolean", default = false, env = "PROXY_PROTOCOL" },
+  { name = "state", type = "file", env = "STATE" },
   { name = "removed_endpoints", type = "choice", choices = { "keep", "close" }, default = "keep" },
   { name = "on_load", type = "hook" },
   { name = "on_reload", type = "hook" },

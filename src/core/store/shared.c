@@ -20,6 +20,7 @@ struct shared {
     uv_mutex_t opening;
     _Atomic uint32_t count; /* the stores below it exist, and stay */
     struct store *stores[SHARED_MAX_STORES];
+    bool unopened[SHARED_MAX_STORES]; /* made by shared_unpack() only; under `opening` */
 };
 
 static uint64_t system_ms(void *user) {
@@ -54,22 +55,68 @@ static int find_name(struct shared *shared, struct slice name) {
     return -1;
 }
 
-int shared_open(struct shared *shared, struct slice name, size_t max_bytes) {
-    uv_mutex_lock(&shared->opening);
+/* The caller holds the lock. */
+static int open_locked(struct shared *shared, struct slice name, size_t max_bytes, bool unpacks) {
     int number = find_name(shared, name);
     uint32_t count = atomic_load(&shared->count);
     if (number < 0 && count < SHARED_MAX_STORES) {
         number = (int)count;
         shared->stores[count] = store_new(name, max_bytes, &shared->clock);
+        shared->unopened[count] = unpacks;
         atomic_store(&shared->count, count + 1); /* other threads find it from now on */
+    } else if (number >= 0 && shared->unopened[number] && !unpacks) {
+        shared->unopened[number] = false;
+        store_set_max_bytes(shared->stores[number], max_bytes);
     }
+    return number;
+}
+
+int shared_open(struct shared *shared, struct slice name, size_t max_bytes) {
+    uv_mutex_lock(&shared->opening);
+    int number = open_locked(shared, name, max_bytes, false);
     uv_mutex_unlock(&shared->opening);
     return number;
+}
+
+uint32_t shared_count(struct shared *shared) {
+    return atomic_load(&shared->count);
 }
 
 struct store *shared_find(struct shared *shared, int64_t number) {
     bool known = number >= 0 && number < (int64_t)atomic_load(&shared->count);
     return known ? shared->stores[number] : NULL;
+}
+
+/* ---- packed stores ---- */
+
+size_t shared_pack(struct shared *shared, uint32_t number, uint64_t wall_ms, struct sink *sink) {
+    struct store *store = shared->stores[number];
+    struct slice name = store_name(store);
+    pack_text(sink, name.bytes, name.len);
+    pack_number(sink, store_max_bytes(store));
+    return store_pack(store, wall_ms, sink);
+}
+
+bool shared_unpack(struct shared *shared, struct slice packed, uint64_t wall_ms,
+                   struct store_unpacked *result) {
+    struct slice name;
+    uint64_t max_bytes;
+    if (!unpack_text(&packed, &name) || !unpack_number(&packed, &max_bytes) || max_bytes > SIZE_MAX)
+        return false;
+    struct store *store = NULL;
+    struct store_unpacked read = {0};
+    if (shared != NULL) {
+        uv_mutex_lock(&shared->opening);
+        int number = open_locked(shared, name, (size_t)max_bytes, true);
+        uv_mutex_unlock(&shared->opening);
+        store = shared_find(shared, number);
+    }
+    bool is_whole = store_unpack(store, &packed, wall_ms, &read) && packed.len == 0;
+    bool is_refused = shared != NULL && store == NULL;
+    result->entries += is_refused ? 0 : read.entries;
+    result->refused += is_refused ? read.entries : read.refused;
+    result->expired += read.expired;
+    return is_whole;
 }
 
 /* ---- sweeping ---- */

@@ -9,6 +9,7 @@
 #include "base/deadlines.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/packing.h"
 #include "base/table.h"
 
 #include <string.h>
@@ -72,8 +73,17 @@ struct slice store_name(const struct store *store) {
     return store->name;
 }
 
-size_t store_max_bytes(const struct store *store) {
-    return store->max_bytes;
+size_t store_max_bytes(struct store *store) {
+    uv_mutex_lock(&store->lock);
+    size_t max_bytes = store->max_bytes;
+    uv_mutex_unlock(&store->lock);
+    return max_bytes;
+}
+
+void store_set_max_bytes(struct store *store, size_t max_bytes) {
+    uv_mutex_lock(&store->lock);
+    store->max_bytes = max_bytes;
+    uv_mutex_unlock(&store->lock);
 }
 
 size_t store_bytes(struct store *store) {
@@ -245,7 +255,7 @@ static bool same(const struct store_value *one, const struct store_value *other)
 static enum store_result put(struct store *store, struct slice key, bool always,
                              const struct store_value *expected, const struct store_value *value,
                              uint64_t ttl_ms) {
-    if (value != NULL && cost_of(key, value) > store->max_bytes)
+    if (value != NULL && cost_of(key, value) > store_max_bytes(store))
         return STORE_FULL; /* before it is copied */
     struct store_entry *entry = value == NULL ? NULL : entry_new(key, value);
     enum store_result result = STORE_OK;
@@ -369,6 +379,97 @@ void store_each(struct store *store, size_t max,
         max--;
     }
     leave(&call);
+}
+
+/* ---- packed entries ---- */
+
+static void pack_value(struct sink *sink, const struct store_value *value) {
+    uint64_t bits;
+    pack_number(sink, value->type);
+    switch (value->type) {
+    case STORE_BOOLEAN:
+        pack_number(sink, value->boolean);
+        break;
+    case STORE_INTEGER:
+        pack_bits(sink, (uint64_t)value->integer);
+        break;
+    case STORE_NUMBER:
+        memcpy(&bits, &value->number, sizeof bits);
+        pack_bits(sink, bits);
+        break;
+    case STORE_TEXT:
+        pack_text(sink, value->text.bytes, value->text.len);
+        break;
+    }
+}
+
+size_t store_pack(struct store *store, uint64_t wall_ms, struct sink *sink) {
+    struct call call;
+    size_t count = 0;
+    enter(&call, store);
+    for (struct list *at = store->entries.next; at != &store->entries; at = at->next) {
+        const struct store_entry *entry = LIST_OWNER(at, struct store_entry, link);
+        bool ends = deadlines_contains(&entry->end);
+        if (ends && entry->end.key <= call.now)
+            continue; /* it has expired */
+        pack_number(sink, 1);
+        pack_text(sink, entry->in.key.bytes, entry->in.key.len);
+        pack_value(sink, &entry->value);
+        pack_number(sink, ends ? wall_ms + (entry->end.key - call.now) : 0);
+        count++;
+    }
+    leave(&call);
+    pack_number(sink, 0);
+    return count;
+}
+
+static bool unpack_value(struct slice *from, struct store_value *value) {
+    uint64_t type, bits = 0;
+    if (!unpack_number(from, &type) || type > STORE_TEXT)
+        return false;
+    value->type = (enum store_type)type;
+    switch (value->type) {
+    case STORE_BOOLEAN:
+        if (!unpack_number(from, &bits) || bits > 1)
+            return false;
+        value->boolean = bits == 1;
+        return true;
+    case STORE_INTEGER:
+        if (!unpack_bits(from, &bits))
+            return false;
+        value->integer = (int64_t)bits;
+        return true;
+    case STORE_NUMBER:
+        if (!unpack_bits(from, &bits))
+            return false;
+        memcpy(&value->number, &bits, sizeof bits);
+        return true;
+    case STORE_TEXT:
+        break;
+    }
+    return unpack_text(from, &value->text);
+}
+
+bool store_unpack(struct store *store, struct slice *from, uint64_t wall_ms,
+                  struct store_unpacked *result) {
+    uint64_t more, end;
+    while (unpack_number(from, &more) && more <= 1) {
+        struct slice key;
+        struct store_value value;
+        if (more == 0)
+            return true;
+        if (!unpack_text(from, &key) || key.len > STORE_MAX_KEY_BYTES ||
+            !unpack_value(from, &value) || !unpack_number(from, &end))
+            return false;
+        if (end != 0 && end <= wall_ms)
+            result->expired++;
+        else if (store == NULL ||
+                 store_set(store, key, &value, end == 0 ? 0 : end - wall_ms) == STORE_OK)
+            result->entries++;
+        else
+            result->refused++;
+    }
+    return false;
 }
 
 /* ---- sweeping ---- */

@@ -9,6 +9,7 @@
 #ifndef TIDEWIRE_CORE_STORE_STORE_H
 #define TIDEWIRE_CORE_STORE_STORE_H
 
+#include "base/packing.h"
 #include "base/slice.h"
 
 #include <stdatomic.h>
@@ -57,7 +58,9 @@ struct store *store_new(struct slice name, size_t max_bytes, struct store_clock 
 void store_free(struct store *store);
 
 struct slice store_name(const struct store *store);
-size_t store_max_bytes(const struct store *store);
+size_t store_max_bytes(struct store *store);
+/* Entries that are there already stay. */
+void store_set_max_bytes(struct store *store, size_t max_bytes);
 /* The bytes of its entries, with expired ones that are not swept yet. An entry costs the length of
  * its key, that of its text, and store_entry_bytes(). */
 size_t store_bytes(struct store *store);
@@ -99,6 +102,22 @@ bool store_expire(struct store *store, struct slice key, uint64_t ttl_ms);
 void store_each(struct store *store, size_t max,
                 void (*f)(void *user, struct slice key, const struct store_value *value),
                 void *user);
+
+/* ---- packed entries, which outlive the process ---- */
+
+struct store_unpacked {
+    size_t entries; /* that are in the store now, or would be */
+    size_t expired; /* that have expired meanwhile */
+    size_t refused; /* that exceed the limit of the store */
+};
+
+/* Packs all entries. Their ends are times of the wall clock, which is `wall_ms` now (Unix time in
+ * ms). Holds the lock for the whole walk. Returns their number. */
+size_t store_pack(struct store *store, uint64_t wall_ms, struct sink *sink);
+/* Sets packed entries, over those with the same keys, and adds to the numbers of the result.
+ * `store` NULL: only reads. False: the bytes are none; the entries before are set. */
+bool store_unpack(struct store *store, struct slice *from, uint64_t wall_ms,
+                  struct store_unpacked *result);
 
 /* Frees a bounded number of expired entries, so that a worker may call it between its events.
  * False: there are more. Sets the clock's `sweep_at` to this store's next sweep. */

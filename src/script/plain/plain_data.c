@@ -25,13 +25,22 @@ enum { SLOTS_OF_TABLE = 4 };
 
 /* ---- writing ---- */
 
+/* A table that is being written. */
+struct open_table {
+    const void *address;
+    int key;           /* index of the key of the value that is being written; 0: it is one */
+    lua_Integer index; /* of the list */
+};
+
 struct writer {
     lua_State *L;
     struct buffer *out;
     size_t max_bytes;
+    struct sink *sink;                       /* in place of `out`; NULL: none */
+    const struct plain_data_left_out *omits; /* of what is no plain data, where there is a sink */
     int depth;
-    const void *open[PLAIN_DATA_DEPTH]; /* the tables that are being written */
-    char path[128];                     /* of the value that is at fault, written from its end */
+    struct open_table open[PLAIN_DATA_DEPTH];
+    char path[128]; /* of the value that is at fault, written from its end */
     size_t path_begin;
     char what[96]; /* "is a function" */
 };
@@ -45,6 +54,10 @@ static bool fail(struct writer *writer, const char *what) {
 }
 
 static bool add(struct writer *writer, const void *bytes, size_t len) {
+    if (writer->sink != NULL) {
+        writer->sink->write(writer->sink, bytes, len);
+        return true;
+    }
     if (len > writer->max_bytes - writer->out->len)
         return fail(writer, "is too large");
     buffer_add(writer->out, bytes, len);
@@ -132,6 +145,7 @@ static bool prepend_key(struct writer *writer, int index) {
 }
 
 static bool write_value(struct writer *writer, int index);
+static bool is_plain(struct writer *writer, int index);
 
 /* Puts an index of the list before the path. */
 static bool prepend_index(struct writer *writer, lua_Integer i) {
@@ -141,9 +155,32 @@ static bool prepend_index(struct writer *writer, lua_Integer i) {
     return false;
 }
 
+/* Is the value at the index no plain data, and left out? Then it is named. */
+static bool is_left_out(struct writer *writer, int index, const char *role) {
+    if (writer->sink == NULL || is_plain(writer, index))
+        return false;
+    for (int i = writer->depth - 1; i >= 0; i--) {
+        if (writer->open[i].key != 0)
+            prepend_key(writer, writer->open[i].key);
+        else
+            prepend_index(writer, writer->open[i].index);
+    }
+    size_t len = strlen(writer->what);
+    snprintf(writer->what + len, sizeof writer->what - len, "%s", role);
+    writer->omits->add(writer->omits->user, writer->path + writer->path_begin, writer->what);
+    return true;
+}
+
 static bool write_list(struct writer *writer, int table, lua_Integer count) {
+    struct open_table *open = &writer->open[writer->depth - 1];
+    open->key = 0;
     for (lua_Integer i = 1; i <= count; i++) {
+        open->index = i;
         lua_rawgeti(writer->L, table, i);
+        if (is_left_out(writer, lua_gettop(writer->L), "")) {
+            lua_pop(writer->L, 1);
+            lua_pushnil(writer->L);
+        }
         if (!write_value(writer, lua_gettop(writer->L)))
             return prepend_index(writer, i);
         lua_pop(writer->L, 1);
@@ -159,15 +196,20 @@ static bool is_in_list(lua_State *L, int key, lua_Integer count) {
     return i >= 1 && i <= count;
 }
 
+static const char as_key[] = ", as a key";
+
 static bool write_rest(struct writer *writer, int table, lua_Integer count) {
     lua_State *L = writer->L;
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
         int key = lua_gettop(L) - 1;
         if (is_in_list(L, key, count))
             continue;
+        writer->open[writer->depth - 1].key = key;
+        if (is_left_out(writer, key, as_key) || is_left_out(writer, key + 1, ""))
+            continue;
         if (!write_value(writer, key)) {
             size_t len = strlen(writer->what);
-            snprintf(writer->what + len, sizeof writer->what - len, ", as a key");
+            snprintf(writer->what + len, sizeof writer->what - len, "%s", as_key);
             return prepend_key(writer, key);
         }
         if (!write_value(writer, key + 1))
@@ -185,12 +227,13 @@ static const char *metafield(lua_State *L, int index, const char *name) {
     return text;
 }
 
-static bool write_table(struct writer *writer, int table) {
+/* Can the table be written? If not, notes why. */
+static bool can_write_table(struct writer *writer, int table) {
     lua_State *L = writer->L;
     char what[96];
     const void *address = lua_topointer(L, table);
     for (int i = 0; i < writer->depth; i++)
-        if (writer->open[i] == address)
+        if (writer->open[i].address == address)
             return fail(writer, "is a table that contains itself");
     if (writer->depth == PLAIN_DATA_DEPTH || !lua_checkstack(L, SLOTS_OF_TABLE + LUA_MINSTACK)) {
         snprintf(what, sizeof what, "is too deep: %d tables in tables are the most",
@@ -202,8 +245,14 @@ static bool write_table(struct writer *writer, int table) {
         snprintf(what, sizeof what, "is %.80s", kind);
         return fail(writer, what);
     }
-    lua_Integer count = (lua_Integer)lua_rawlen(L, table);
-    writer->open[writer->depth++] = address;
+    return true;
+}
+
+static bool write_table(struct writer *writer, int table) {
+    if (!can_write_table(writer, table))
+        return false;
+    lua_Integer count = (lua_Integer)lua_rawlen(writer->L, table);
+    writer->open[writer->depth++] = (struct open_table){.address = lua_topointer(writer->L, table)};
     bool good = add_number(writer, TAG_TABLE, (uint64_t)count) &&
                 write_list(writer, table, count) && write_rest(writer, table, count);
     writer->depth--;
@@ -224,6 +273,20 @@ static bool refuse(struct writer *writer, int index) {
         snprintf(what, sizeof what, "is a %s",
                  type == LUA_TTHREAD ? "coroutine" : lua_typename(L, type));
     return fail(writer, what);
+}
+
+static bool is_plain(struct writer *writer, int index) {
+    switch (lua_type(writer->L, index)) {
+    case LUA_TNIL:
+    case LUA_TBOOLEAN:
+    case LUA_TNUMBER:
+    case LUA_TSTRING:
+        return true;
+    case LUA_TTABLE:
+        return can_write_table(writer, index);
+    default:
+        return refuse(writer, index);
+    }
 }
 
 static bool write_value(struct writer *writer, int index) {
@@ -251,6 +314,7 @@ bool plain_data_write(lua_State *L, int index, size_t max_bytes, struct buffer *
     writer.L = L;
     writer.out = out;
     writer.max_bytes = max_bytes;
+    writer.sink = NULL;
     writer.depth = 0;
     int top = lua_gettop(L);
     index = lua_absindex(L, index);
@@ -259,6 +323,22 @@ bool plain_data_write(lua_State *L, int index, size_t max_bytes, struct buffer *
                     : fail(&writer, "is too large");
     lua_settop(L, top);
     return good || error_text_fail(problem, "%s %s", writer.path + writer.path_begin, writer.what);
+}
+
+void plain_data_pack(lua_State *L, int index, struct sink *sink,
+                     const struct plain_data_left_out *omits) {
+    struct writer writer;
+    writer.L = L;
+    writer.sink = sink;
+    writer.omits = omits;
+    writer.depth = 0;
+    int top = lua_gettop(L);
+    index = lua_absindex(L, index);
+    if (!lua_checkstack(L, LUA_MINSTACK) || is_left_out(&writer, index, ""))
+        add_tag(&writer, TAG_NIL);
+    else
+        write_value(&writer, index);
+    lua_settop(L, top);
 }
 
 void plain_data_write_text(struct buffer *out, const char *bytes, size_t len) {
@@ -388,6 +468,77 @@ static bool read_value(struct reader *reader) {
     default:
         return false;
     }
+}
+
+/* ---- checking ---- */
+
+static bool skip_value(struct slice *from, int depth);
+
+static bool skip_bytes(struct slice *from, size_t len) {
+    if (from->len < len)
+        return false;
+    slice_skip(from, len);
+    return true;
+}
+
+/* A key: neither nil nor NaN. */
+static bool skip_key(struct slice *from, int depth) {
+    struct slice before = *from;
+    uint64_t bits = 0;
+    if (before.bytes[0] == TAG_NIL || !skip_value(from, depth))
+        return false;
+    if (before.bytes[0] != TAG_FLOAT)
+        return true;
+    double number;
+    slice_skip(&before, 1);
+    unpack_bits(&before, &bits);
+    memcpy(&number, &bits, sizeof number);
+    return !isnan(number);
+}
+
+static bool skip_table(struct slice *from, int depth) {
+    uint64_t count;
+    if (depth == PLAIN_DATA_DEPTH || !unpack_number(from, &count) || count > from->len)
+        return false;
+    for (uint64_t i = 0; i < count; i++)
+        if (!skip_value(from, depth + 1))
+            return false;
+    while (from->len > 0) {
+        if (from->bytes[0] == TAG_NIL)
+            return skip_bytes(from, 1);
+        if (!skip_key(from, depth + 1) || !skip_value(from, depth + 1))
+            return false;
+    }
+    return false;
+}
+
+static bool skip_value(struct slice *from, int depth) {
+    uint64_t number;
+    struct slice text;
+    if (from->len == 0)
+        return false;
+    unsigned char tag = (unsigned char)from->bytes[0];
+    slice_skip(from, 1);
+    switch (tag) {
+    case TAG_NIL:
+    case TAG_FALSE:
+    case TAG_TRUE:
+        return true;
+    case TAG_INTEGER:
+        return unpack_number(from, &number);
+    case TAG_FLOAT:
+        return skip_bytes(from, 8);
+    case TAG_STRING:
+        return unpack_text(from, &text);
+    case TAG_TABLE:
+        return skip_table(from, depth);
+    default:
+        return false;
+    }
+}
+
+bool plain_data_is_one(struct slice bytes) {
+    return skip_value(&bytes, 0) && bytes.len == 0;
 }
 
 const char *plain_data_read(lua_State *L, const char *bytes, const char *end) {

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/error_text.h"
+#include "base/packing.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -22,6 +23,21 @@ enum { PLAIN_DATA_DEPTH = 100 };
  * so the caller must not be the only owner of the buffer. */
 bool plain_data_write(lua_State *L, int index, size_t max_bytes, struct buffer *out,
                       const struct error_text *problem);
+/* Called for each value that is left out: its path within the written value, and what it is, as in
+ * ".rows[3].run" and "is a function". Both texts are borrowed. */
+struct plain_data_left_out {
+    void (*add)(void *user, const char *path, const char *what);
+    void *user;
+};
+
+/* Writes the value at the index, and leaves out what is no plain data: fields, elements of lists,
+ * which become nil, or the value itself, which becomes nil. Needs no memory that grows with the
+ * value. May raise errors of memory. */
+void plain_data_pack(lua_State *L, int index, struct sink *sink,
+                     const struct plain_data_left_out *omits);
+/* Are the bytes one whole value, and nothing else? Any thread. */
+bool plain_data_is_one(struct slice bytes);
+
 /* Appends a string. */
 void plain_data_write_text(struct buffer *out, const char *bytes, size_t len);
 

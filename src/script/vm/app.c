@@ -106,6 +106,7 @@ struct app *app_read(lua_State *L, int index) {
     app->forwarded_header = text_field(L, index, "forwarded_header");
     app->proxy_protocol = flag_field(L, index, "proxy_protocol");
     app->admin = text_field(L, index, "admin");
+    app->state = text_field(L, index, "state");
     lua_getfield(L, index, "tls");
     app->tls = app_tls_read(L, lua_gettop(L));
     lua_pop(L, 1);
@@ -149,6 +150,7 @@ void app_free(struct app *app) {
     app_texts_free(&app->admin_hosts);
     mem_free(app->forwarded_header);
     mem_free(app->admin);
+    mem_free(app->state);
     app_tls_free(app->tls);
     mem_free(app->shape);
     mem_free(app->sources);

@@ -25,6 +25,7 @@ struct app {
     bool listen_given;            /* the app or the command line names them; false: the default */
     struct app_texts admin_hosts; /* names by which requests may ask for the admin address */
     char *admin;                  /* NULL: no admin address */
+    char *state;                  /* the state file; NULL: none */
     struct app_texts trusted_proxies; /* texts for trusted_proxies_new() */
     char *forwarded_header;           /* "X-Forwarded-For", "Forwarded"; NULL: either */
     bool proxy_protocol;

@@ -158,6 +158,26 @@ void vm_free(struct vm *vm) {
     mem_free(vm);
 }
 
+/* ---- the state that outlives the process ---- */
+
+/* What one run of such an event may take: a large table takes a while. */
+static const uint64_t state_budget_ns = UINT64_C(60) * 1000000000;
+
+static void run_state_event(struct vm *vm, enum vm_event event) {
+    struct task *task = vm_task(vm, event, 0);
+    task->budget_ns = state_budget_ns;
+    if (vm_run_to_end(task, 0) == RUN_RETURNED)
+        vm_task_done(task);
+}
+
+void vm_take_state(struct vm *vm) {
+    run_state_event(vm, EVENT_TAKE_STATE);
+}
+
+void vm_save_state(struct vm *vm) {
+    run_state_event(vm, EVENT_SAVE_STATE);
+}
+
 /* ---- the end ---- */
 
 void vm_stop_app(struct vm *vm) {

@@ -6,6 +6,7 @@
 #ifndef TIDEWIRE_SCRIPT_VM_VM_H
 #define TIDEWIRE_SCRIPT_VM_VM_H
 
+#include "base/error_text.h"
 #include "core/cosocket/cosocket.h"
 #include "core/http/tls_options.h"
 #include "core/hub/hub.h"
@@ -23,6 +24,25 @@ struct settings;
 
 struct vm_bindings;
 struct pools;
+struct plain_data_left_out;
+struct sink;
+struct slice;
+
+/* The state that outlives the process (server/state/state.h). `user` is the first argument. */
+struct vm_state_functions {
+    void *user; /* NULL: there is none, and no function is called */
+    /* The app's option names this file: takes what it has. False, with a sentence: the server
+     * cannot start with it. */
+    bool (*take)(void *user, const char *file, const struct error_text *problem);
+    /* The table of tw.keep with this index that the worker has kept. False: there are no more. */
+    bool (*keep)(void *user, unsigned worker, size_t index, struct slice *name,
+                 struct slice *value);
+    /* Between both calls a table of tw.keep is written, into the sink. */
+    struct sink *(*begin_keep)(void *user, unsigned worker, struct slice name);
+    void (*end_keep)(void *user);
+    /* Where the names of values that are left out go. */
+    const struct plain_data_left_out *(*left_out)(void *user);
+};
 
 struct vm_options {
     const struct vm_bindings *bindings; /* the functions that scripts call (bind/bindings.h) */
@@ -45,6 +65,7 @@ struct vm_options {
     void *on_exit_user;
     struct upstream_functions upstreams; /* WebSocket connections to other servers */
     struct cosocket_functions cosockets; /* sockets to other servers */
+    struct vm_state_functions state;
 };
 
 /* A state with the libraries and no app. It handles the hub's events. NULL, after a line of the
@@ -119,6 +140,11 @@ void vm_turn(struct vm *vm);
 void vm_before_sleep(struct vm *vm);
 /* Does work wait for vm_turn()? Then the loop may not sleep. */
 bool vm_has_pending(const struct vm *vm);
+
+/* Fills the tables of tw.keep with those of the state, which was taken after the app was loaded. */
+void vm_take_state(struct vm *vm);
+/* Writes the tables of tw.keep into the state. */
+void vm_save_state(struct vm *vm);
 
 /* Runs the app's on_stop, which may sleep. */
 void vm_stop_app(struct vm *vm);

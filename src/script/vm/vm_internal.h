@@ -27,6 +27,8 @@
     X(ACTIVATE, activate, "reload")                                                                \
     X(DISCARD, discard, "reload")                                                                  \
     X(STOP, stop, "on_stop")                                                                       \
+    X(TAKE_STATE, take_state, "state")                                                             \
+    X(SAVE_STATE, save_state, "state")                                                             \
     X(HANDSHAKE, handshake, "validate")                                                            \
     X(REQUEST, request, "http")                                                                    \
     X(OPENED, opened, "on_start")                                                                  \

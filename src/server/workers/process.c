@@ -22,9 +22,11 @@ void process_init(struct process *process) {
     conn_id_draw_node();
     handshake_prepare();
     struct bus *bus = bus_new();
+    struct shared *shared = shared_new(NULL, NULL);
     *process = (struct process){
         .bus = bus,
-        .shared = shared_new(NULL, NULL),
+        .shared = shared,
+        .state = state_new(shared),
         .watchdog = watchdog_new(bus_refusals(bus)),
         .handoffs = handoffs_new(),
         .tickets = tls_tickets_new(),
@@ -65,6 +67,7 @@ void process_close(struct process *process) {
     watchdog_free(process->watchdog);
     handoffs_free(process->handoffs);
     bus_free(process->bus);
+    state_free(process->state);
     shared_free(process->shared);
     admission_close(&process->admission);
     tls_server_unref(process->tls);

@@ -10,6 +10,7 @@
 #include "net/socket/tls_server.h"
 #include "script/pool/pools.h"
 #include "script/vm/app.h"
+#include "server/state/state.h"
 #include "server/workers/watchdog.h"
 
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 struct process {
     struct bus *bus;
     struct shared *shared;         /* the stores of tw.shared */
+    struct state *state;           /* what outlives the process */
     struct limit outgoing_sockets; /* of scripts; as many as they like before the app is loaded */
     struct pools *pools;           /* of tw.pool */
     struct admission admission;    /* limits on sockets and on memory for them */

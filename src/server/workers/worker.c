@@ -249,6 +249,39 @@ static void init_turn(struct worker *worker) {
     worker->turn.data = worker->awake.data = worker->timer.data = worker->settling.data = worker;
 }
 
+/* ---- the state that outlives the process ---- */
+
+static bool take_state(void *state, const char *file, const struct error_text *problem) {
+    return state_take(state, file, problem);
+}
+
+static bool find_keep(void *state, unsigned worker, size_t index, struct slice *name,
+                      struct slice *value) {
+    return state_keep(state, worker, index, name, value);
+}
+
+static struct sink *begin_keep(void *state, unsigned worker, struct slice name) {
+    return state_begin_keep(state, worker, name);
+}
+
+static void end_keep(void *state) {
+    state_end_keep(state);
+}
+
+static const struct plain_data_left_out *left_out(void *state) {
+    return state_left_out(state);
+}
+
+void worker_take_state(struct worker *worker) {
+    vm_take_state(worker->vm);
+}
+
+void worker_save_state(struct worker *worker) {
+    vm_save_state(worker->vm);
+}
+
+/* ---- life ---- */
+
 struct worker *worker_new(unsigned number, struct process *process,
                           const struct worker_events *events) {
     struct worker *worker = mem_zalloc(sizeof *worker);
@@ -285,6 +318,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .on_exit_user = events->user,
         .upstreams = upstreams_functions(worker->upstreams),
         .cosockets = cosockets_functions(worker->cosockets),
+        .state = {process->state, take_state, find_keep, begin_keep, end_keep, left_out},
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {

@@ -58,6 +58,12 @@ uint32_t worker_activate(struct worker *worker, struct app *app);
 /* Adds the worker's connections, waiting hooks and timers, by generation. */
 void worker_count(struct worker *worker, struct generation_counts *counts);
 
+/* Takes this worker's part of the state, which was taken when the app was loaded already. */
+void worker_take_state(struct worker *worker);
+/* Writes this worker's part of the state, between state_begin_save() and state_end_save(). One
+ * worker at a time. */
+void worker_save_state(struct worker *worker);
+
 /* Accepts on this worker's sockets of all sets. */
 void worker_listen(struct worker *worker, struct listen_set *const *sets, size_t set_count);
 

@@ -68,6 +68,19 @@ static void count(struct worker_thread *thread) {
     uv_async_send(&thread->context->reports);
 }
 
+static void run_state_step(struct worker_thread *thread) {
+    enum state_step step = atomic_load(&thread->state_step);
+    if ((step != STATE_STEP_TAKE && step != STATE_STEP_SAVE) ||
+        !atomic_compare_exchange_strong(&thread->state_step, &step, STATE_STEP_RUNS))
+        return; /* it was withdrawn */
+    if (step == STATE_STEP_TAKE)
+        worker_take_state(thread->worker);
+    else
+        worker_save_state(thread->worker);
+    atomic_store(&thread->state_step, STATE_STEP_DONE);
+    uv_async_send(&thread->context->reports);
+}
+
 /* Runs the pending commands, in a sequence that is right for any of them together. */
 static void run_commands(struct worker_thread *thread) {
     unsigned commands = atomic_exchange(&thread->commands, 0);
@@ -95,6 +108,8 @@ static void run_commands(struct worker_thread *thread) {
         worker_close_clients(worker, &context->drain);
     if (commands & WORKER_KILL)
         worker_kill(worker);
+    if (commands & WORKER_STATE)
+        run_state_step(thread);
     if (commands & WORKER_END) {
         thread->must_end = true;
         uv_stop(worker_loop(worker));

@@ -24,7 +24,8 @@ enum worker_command {
     WORKER_DRAIN = 128,
     WORKER_CLOSE_CLIENTS = 256,
     WORKER_KILL = 512,
-    WORKER_END = 1024, /* in good order: STAGE_ENDED follows, unless a script does not return */
+    WORKER_STATE = 1024, /* take or save the state (enum state_step) */
+    WORKER_END = 2048,   /* in good order: STAGE_ENDED follows, unless a script does not return */
 };
 
 /* The outcome of the last WORKER_LOAD. */
@@ -34,6 +35,15 @@ enum reload_stage {
     RELOAD_LOADED,    /* waits for WORKER_ACTIVATE or WORKER_DISCARD */
     RELOAD_FAILED,    /* could not load; waits for WORKER_DISCARD */
     RELOAD_ACTIVATED, /* the new code runs */
+};
+
+/* What WORKER_STATE asks of a worker. The main thread may withdraw it until the worker begins. */
+enum state_step {
+    STATE_STEP_NONE,
+    STATE_STEP_TAKE,
+    STATE_STEP_SAVE,
+    STATE_STEP_RUNS, /* the worker takes or saves */
+    STATE_STEP_DONE,
 };
 
 /* The worker writes the fields before it reports the stage; the main thread reads them after
@@ -69,6 +79,7 @@ struct worker_thread {
     uv_thread_t thread;
     _Atomic enum worker_stage stage;
     struct reload_result reload;
+    _Atomic enum state_step state_step;
     atomic_uint commands;       /* pending: bits of enum worker_command */
     _Atomic uint64_t pinged_ns; /* when the unanswered ping was sent; 0: none is */
     uv_mutex_t lock;            /* of the next three */

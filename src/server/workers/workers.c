@@ -145,6 +145,26 @@ void workers_drain(struct workers *workers, const struct worker_drain_options *o
     workers_command(workers, WORKER_DRAIN);
 }
 
+/* ---- the state that outlives the process ---- */
+
+void workers_begin_state(struct workers *workers, unsigned worker, enum state_step step) {
+    atomic_store(&workers->threads[worker]->state_step, step);
+    worker_thread_command(workers->threads[worker], WORKER_STATE);
+}
+
+bool workers_state_is_done(const struct workers *workers, unsigned worker) {
+    return atomic_load(&workers->threads[worker]->state_step) == STATE_STEP_DONE;
+}
+
+bool workers_withdraw_state(struct workers *workers, unsigned worker) {
+    enum state_step step = atomic_load(&workers->threads[worker]->state_step);
+    return (step == STATE_STEP_TAKE || step == STATE_STEP_SAVE) &&
+           atomic_compare_exchange_strong(&workers->threads[worker]->state_step, &step,
+                                          STATE_STEP_NONE);
+}
+
+/* ---- the end ---- */
+
 int workers_exit_code(const struct workers *workers) {
     return atomic_load(&workers->context.exit_code);
 }

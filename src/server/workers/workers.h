@@ -67,6 +67,15 @@ void workers_start_count(struct workers *workers);
 /* The sum of the workers' counts. False: a worker has not counted yet, and is left out. */
 bool workers_counts(struct workers *workers, struct generation_counts *counts);
 
+/* ---- the state that outlives the process ---- */
+
+/* Asks one worker to take or to save its part. */
+void workers_begin_state(struct workers *workers, unsigned worker, enum state_step step);
+/* Has the worker done it? */
+bool workers_state_is_done(const struct workers *workers, unsigned worker);
+/* Withdraws the request. False: the worker has begun, and will be done. */
+bool workers_withdraw_state(struct workers *workers, unsigned worker);
+
 /* Has worker_finish() failed in a worker? Then its memory may still be used, and the process must
  * end without workers_free(). From STAGE_ENDED on. */
 bool workers_cut_short(const struct workers *workers);

@@ -1,0 +1,470 @@
+/* state.c -- what outlives the process. See state.h. */
+#include "server/state/state.h"
+
+#include "base/clock.h"
+#include "base/log/log.h"
+#include "base/mem.h"
+#include "server/state/state_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { PROBLEM_BYTES = 512, NAMES_BYTES = 1024 };
+
+/* A table of tw.keep in the file. */
+struct kept {
+    unsigned worker;
+    struct slice name, value;
+};
+
+/* What a file has. */
+struct counts {
+    size_t stores, tables, dropped; /* dropped: tables of workers that there are no more */
+    struct store_unpacked keys;
+};
+
+/* What is left out of a file that is written. */
+struct left_out {
+    char names[NAMES_BYTES]; /* different ones, as long as there is room */
+    size_t len, more;        /* `more`: values that are not named */
+};
+
+struct state {
+    struct shared *shared;
+    uv_mutex_t lock; /* of state_take() */
+    char *file;      /* an absolute name; NULL: the app has not named one */
+    bool is_usable;
+    char problem[PROBLEM_BYTES];
+    struct state_lock running;
+    struct state_file read;
+    uint64_t took_ns;
+    struct counts counts;
+    struct kept *kept;
+    bool is_moved; /* FILE is FILE.taken, until the server serves */
+    /* while a state is written */
+    struct state_writer *writer;
+    uint64_t began_ns;
+    struct counts written;
+    char missing[128]; /* workers that have not answered */
+    char keep_name[128];
+    struct left_out left_out;
+    struct plain_data_left_out omits;
+};
+
+static uint64_t wall_ms(void) {
+    return (uint64_t)(clock_wall_seconds() * 1000);
+}
+
+/* ---- sections ---- */
+
+static bool read_keep(struct slice body, struct kept *kept) {
+    uint64_t worker;
+    if (!unpack_number(&body, &worker) || worker > UINT32_MAX || !unpack_text(&body, &kept->name))
+        return false;
+    kept->worker = (unsigned)worker;
+    kept->value = body;
+    return true;
+}
+
+bool state_check_section(uint32_t type, struct slice body) {
+    struct kept kept;
+    struct store_unpacked result = {0};
+    switch (type) {
+    case STATE_SHARED:
+        return shared_unpack(NULL, body, 0, &result);
+    case STATE_KEEP:
+        return read_keep(body, &kept) && plain_data_is_one(kept.value);
+    default:
+        return true;
+    }
+}
+
+/* Counts the sections; with `state`, takes them. */
+static void read_sections(const struct state_file *file, struct state *state,
+                          struct counts *counts) {
+    size_t at = 0;
+    uint32_t type;
+    struct slice body;
+    while (state_file_next(file, &at, &type, &body)) {
+        if (type == STATE_SHARED) {
+            counts->stores++;
+            shared_unpack(state == NULL ? NULL : state->shared, body, wall_ms(), &counts->keys);
+        } else if (type == STATE_KEEP) {
+            counts->tables++;
+            if (state == NULL)
+                continue;
+            state->kept = mem_realloc(state->kept, counts->tables * sizeof *state->kept);
+            read_keep(body, &state->kept[counts->tables - 1]);
+        }
+    }
+}
+
+/* ---- names ---- */
+
+static char *join(const char *one, const char *other) {
+    size_t size = strlen(one) + strlen(other) + 1;
+    char *name = mem_alloc(size);
+    snprintf(name, size, "%s%s", one, other);
+    return name;
+}
+
+/* The name as it is from every working folder. */
+static char *absolute(const char *file) {
+    char folder[4096];
+    if (file[0] == '/' || getcwd(folder, sizeof folder - 1) == NULL)
+        return mem_strdup(file);
+    strcat(folder, "/");
+    return join(folder, file);
+}
+
+/* As 20261130T211500Z. */
+static void write_time(char text[32], uint64_t wall_ms) {
+    time_t time = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    gmtime_r(&time, &tm);
+    strftime(text, 32, "%Y%m%dT%H%M%SZ", &tm);
+}
+
+/* ---- the start ---- */
+
+struct state *state_new(struct shared *shared) {
+    struct state *state = mem_zalloc(sizeof *state);
+    state->shared = shared;
+    state->running.fd = -1;
+    uv_mutex_init(&state->lock);
+    return state;
+}
+
+static void forget_file(struct state *state) {
+    state_file_close(&state->read);
+    mem_free(state->kept);
+    state->kept = NULL;
+    state->counts = (struct counts){0};
+}
+
+void state_free(struct state *state) {
+    if (state == NULL)
+        return;
+    forget_file(state);
+    state_lock_release(&state->running, state->running.lost != 0);
+    state_writer_free(state->writer);
+    uv_mutex_destroy(&state->lock);
+    mem_free(state->file);
+    mem_free(state);
+}
+
+/* Gives the file another name, so that no state is lost that another program could read. */
+static void put_aside(const char *file, const char *why) {
+    char time_text[32], error[PROBLEM_BYTES];
+    write_time(time_text, wall_ms());
+    char *bad = join(file, ".bad-"), *aside = join(bad, time_text);
+    struct log_line line;
+    bool good = rename(file, aside) == 0;
+    snprintf(error, sizeof error, "%s: %s", file, why);
+    log_begin(&line, LOG_ERROR, "state_bad");
+    log_str(&line, "why", error);
+    if (good)
+        log_str(&line, "put_aside", aside);
+    log_end(&line);
+    mem_free(bad);
+    mem_free(aside);
+}
+
+/* Is there no file, or a regular one? */
+static bool check_type(const char *file, const struct error_text *problem) {
+    struct stat info;
+    if (stat(file, &info) != 0 || S_ISREG(info.st_mode))
+        return true;
+    return error_text_fail(problem, "the state file %s %s", file,
+                           S_ISDIR(info.st_mode) ? "is a folder: name a file in it"
+                                                 : "exists and is no regular file");
+}
+
+static int open_file(const char *file) {
+    return open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/* Takes the file of `state`. False: see state_take(). */
+static bool take(struct state *state, const struct error_text *problem) {
+    char why[PROBLEM_BYTES];
+    uint64_t began = clock_monotonic_ns();
+    if (!check_type(state->file, problem) ||
+        !state_lock_take(&state->running, state->file, problem))
+        return false;
+    if (problem->text[0] != '\0')
+        log_event(LOG_ERROR, "state_failed", problem->text);
+    int fd = open_file(state->file);
+    if (fd < 0 && errno != ENOENT) {
+        snprintf(why, sizeof why, "it cannot be opened: %s", strerror(errno));
+        put_aside(state->file, why);
+    } else if (fd >= 0 && state_file_read(fd, state_check_section, &state->read,
+                                          &(struct error_text){why, sizeof why})) {
+        read_sections(&state->read, state, &state->counts);
+        state->running.lost = 0;
+    } else if (fd >= 0) {
+        put_aside(state->file, why);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (state->running.lost != 0)
+        log_eventf(LOG_WARN, "state_lost",
+                   "process %ld has ended without writing %s, as by kill -9: what it kept is lost",
+                   state->running.lost, state->file);
+    state->took_ns = clock_monotonic_ns() - began;
+    return true;
+}
+
+bool state_take(struct state *state, const char *file, const struct error_text *problem) {
+    char *name = absolute(file);
+    uv_mutex_lock(&state->lock);
+    bool good;
+    if (state->file == NULL) {
+        state->file = name;
+        name = NULL;
+        state->is_usable = take(state, &(struct error_text){state->problem, sizeof state->problem});
+    }
+    if (name != NULL && strcmp(name, state->file) != 0)
+        good = error_text_fail(problem,
+                               "some workers name another state file (%s) than others "
+                               "(%s)",
+                               name, state->file);
+    else
+        good = state->is_usable || error_text_fail(problem, "%s", state->problem);
+    uv_mutex_unlock(&state->lock);
+    mem_free(name);
+    return good;
+}
+
+bool state_keep(const struct state *state, unsigned worker, size_t index, struct slice *name,
+                struct slice *value) {
+    for (size_t i = 0; i < state->counts.tables; i++) {
+        const struct kept *kept = &state->kept[i];
+        if (kept->worker != worker || index-- > 0)
+            continue;
+        *name = kept->name;
+        *value = kept->value;
+        return true;
+    }
+    return false;
+}
+
+/* Adds a name, if there is room and it is not there. False: there is no room. */
+static bool add_name(struct left_out *list, const char *name) {
+    size_t len = strlen(name);
+    for (const char *at = list->names; (at = strstr(at, name)) != NULL; at += len)
+        if ((at == list->names || at[-1] == ' ') && (at[len] == '\0' || at[len] == ','))
+            return true;
+    if (list->len + len + 3 > sizeof list->names)
+        return false;
+    list->len += (size_t)snprintf(list->names + list->len, sizeof list->names - list->len, "%s%s",
+                                  list->len == 0 ? "" : ", ", name);
+    return true;
+}
+
+static void log_dropped(struct state *state, unsigned workers) {
+    struct left_out list = {0};
+    char name[128];
+    for (size_t i = 0; i < state->counts.tables; i++) {
+        const struct kept *kept = &state->kept[i];
+        if (kept->worker < workers)
+            continue;
+        state->counts.dropped++;
+        snprintf(name, sizeof name, "%.*s", (int)(kept->name.len < 100 ? kept->name.len : 100),
+                 kept->name.bytes);
+        list.more += !add_name(&list, name);
+    }
+    if (state->counts.dropped == 0)
+        return;
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "left_out");
+    log_str(&line, "names", list.names);
+    log_int(&line, "tables", (int64_t)state->counts.dropped);
+    log_str(&line, "why", "these tables of tw.keep are those of workers that there are no more");
+    log_end(&line);
+}
+
+static void log_counts(struct log_line *line, const struct counts *counts) {
+    log_int(line, "stores", (int64_t)counts->stores);
+    log_int(line, "keys", (int64_t)counts->keys.entries);
+    log_int(line, "tables", (int64_t)(counts->tables - counts->dropped));
+}
+
+void state_log_taken(struct state *state, unsigned workers) {
+    if (state->read.bytes.len == 0)
+        return;
+    log_dropped(state, workers);
+    struct log_line line;
+    if (state->counts.keys.refused > 0) {
+        log_begin(&line, LOG_WARN, "left_out");
+        log_int(&line, "keys", (int64_t)state->counts.keys.refused);
+        log_str(&line, "why", "these keys of tw.shared exceed the limit of their store");
+        log_end(&line);
+    }
+    log_begin(&line, LOG_INFO, "state_taken");
+    log_str(&line, "file", state->file);
+    log_int(&line, "bytes", (int64_t)state->read.bytes.len);
+    log_counts(&line, &state->counts);
+    log_num(&line, "seconds", (double)state->took_ns / 1e9);
+    log_end(&line);
+}
+
+void state_begin_serving(struct state *state) {
+    if (state->file == NULL)
+        return;
+    char *taken = join(state->file, ".taken");
+    state_lock_mark(&state->running, true);
+    if (state->read.bytes.len > 0)
+        state->is_moved = rename(state->file, taken) == 0;
+    else
+        unlink(taken); /* of a process that was killed as it began to serve */
+    if (state->read.bytes.len > 0 && !state->is_moved)
+        log_eventf(LOG_ERROR, "state_failed",
+                   "cannot remove %s, which the next start would take "
+                   "again: %s",
+                   state->file, strerror(errno));
+    mem_free(taken);
+    forget_file(state);
+}
+
+void state_end_start(struct state *state, bool serves) {
+    if (state->file == NULL)
+        return;
+    char *taken = join(state->file, ".taken");
+    if (!serves)
+        state_lock_mark(&state->running, false);
+    if (state->is_moved && serves)
+        unlink(taken);
+    else if (state->is_moved)
+        rename(taken, state->file);
+    state->is_moved = false;
+    state->running.lost = 0;
+    mem_free(taken);
+}
+
+/* ---- the end ---- */
+
+static void add_left_out(void *user, const char *path, const char *what) {
+    struct state *state = user;
+    char name[NAMES_BYTES];
+    (void)what;
+    snprintf(name, sizeof name, "%s%s", state->keep_name, path);
+    state->left_out.more += !add_name(&state->left_out, name);
+}
+
+struct state_writer *state_begin_save(struct state *state) {
+    if (state->file == NULL || !state->is_usable)
+        return NULL;
+    state->began_ns = clock_monotonic_ns();
+    state->written = (struct counts){0};
+    state->left_out = (struct left_out){0};
+    state->missing[0] = '\0';
+    state->omits = (struct plain_data_left_out){add_left_out, state};
+    state->writer = state_writer_open(state->file, wall_ms());
+    for (uint32_t i = 0; i < shared_count(state->shared); i++) {
+        struct sink *sink = state_writer_begin(state->writer, STATE_SHARED);
+        state->written.keys.entries +=
+            shared_pack(state->shared, i, state_writer_written_ms(state->writer), sink);
+        state_writer_end(state->writer);
+        state->written.stores++;
+    }
+    return state->writer;
+}
+
+struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name) {
+    struct sink *sink = state_writer_begin(state->writer, STATE_KEEP);
+    pack_number(sink, worker);
+    pack_text(sink, name.bytes, name.len);
+    snprintf(state->keep_name, sizeof state->keep_name, "tw.keep(%.*s)",
+             (int)(name.len < 100 ? name.len : 100), name.bytes);
+    state->written.tables++;
+    return sink;
+}
+
+void state_end_keep(struct state *state) {
+    state_writer_end(state->writer);
+}
+
+const struct plain_data_left_out *state_left_out(struct state *state) {
+    return &state->omits;
+}
+
+void state_miss_worker(struct state *state, unsigned worker) {
+    size_t len = strlen(state->missing);
+    snprintf(state->missing + len, sizeof state->missing - len, "%s%u", len == 0 ? "" : ", ",
+             worker);
+}
+
+static void log_left_out(const struct state *state) {
+    struct log_line line;
+    if (state->missing[0] != '\0')
+        log_eventf(LOG_ERROR, "state_failed",
+                   "the tables of tw.keep of worker %s are not in the state: a script does not "
+                   "return",
+                   state->missing);
+    if (state->left_out.len == 0)
+        return;
+    log_begin(&line, LOG_WARN, "left_out");
+    log_str(&line, "names", state->left_out.names);
+    if (state->left_out.more > 0)
+        log_int(&line, "more", (int64_t)state->left_out.more);
+    log_str(&line, "why", "no plain data (numbers, strings, booleans, tables of these)");
+    log_end(&line);
+}
+
+bool state_end_save(struct state *state) {
+    char why[PROBLEM_BYTES];
+    struct log_line line;
+    log_left_out(state);
+    bool good = state_writer_place(state->writer, &(struct error_text){why, sizeof why});
+    if (good) {
+        log_begin(&line, LOG_INFO, "state_written");
+        log_str(&line, "file", state->file);
+        log_int(&line, "bytes", (int64_t)state_writer_bytes(state->writer));
+        log_counts(&line, &state->written);
+        log_num(&line, "seconds", (double)(clock_monotonic_ns() - state->began_ns) / 1e9);
+        log_end(&line);
+    } else {
+        log_eventf(LOG_ERROR, "state_failed", "the state is lost: %s", why);
+    }
+    state_writer_free(state->writer);
+    state->writer = NULL;
+    state_lock_release(&state->running, !good);
+    return good && state->missing[0] == '\0';
+}
+
+/* ---- tidewire check ---- */
+
+void state_describe(const char *file, char *text, size_t size) {
+    char why[PROBLEM_BYTES], time_text[32];
+    struct error_text problem = {why, sizeof why};
+    struct state_file read = {0};
+    struct counts counts = {0};
+    int fd = open_file(file);
+    if (!check_type(file, &problem)) {
+        snprintf(text, size, "%s", why);
+    } else if (fd < 0) {
+        snprintf(text, size,
+                 errno == ENOENT ? "the state file %s: there is none yet"
+                                 : "the state file %s cannot be opened",
+                 file);
+    } else if (!state_file_read(fd, state_check_section, &read, &problem)) {
+        snprintf(text, size, "the state file %s: %s; a start would put it aside", file, why);
+    } else {
+        read_sections(&read, NULL, &counts);
+        write_time(time_text, read.written_ms);
+        snprintf(text, size,
+                 "the state file %s: written %s, %zu bytes, %zu stores, %zu keys, %zu tables of "
+                 "tw.keep; a start would take it",
+                 file, time_text, read.bytes.len, counts.stores, counts.keys.entries,
+                 counts.tables);
+    }
+    state_file_close(&read);
+    if (fd >= 0)
+        close(fd);
+}

@@ -1,0 +1,65 @@
+/* state.h -- what outlives the process: taken out of the state file at the start, and written into
+ * it at the end.
+ *
+ * The first worker that has read the app's options takes the file, before any on_load: the stores
+ * of tw.shared at once; each worker gets its tables of tw.keep by its number. Before the first
+ * client the file is removed: a state is used once. The main thread calls all functions but
+ * state_take() and state_keep(). Knows no worker. */
+#ifndef TIDEWIRE_SERVER_STATE_STATE_H
+#define TIDEWIRE_SERVER_STATE_STATE_H
+
+#include "base/error_text.h"
+#include "core/store/shared.h"
+#include "script/plain/plain_data.h"
+#include "server/state/state_writer.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct state;
+
+/* No file yet. The stores are borrowed. */
+struct state *state_new(struct shared *shared);
+void state_free(struct state *state); /* accepts NULL */
+
+/* Is the section one of those that state_take() reads, and whole; or of another type? */
+bool state_check_section(uint32_t type, struct slice body);
+
+/* ---- the start ---- */
+
+/* The app's option names this file: takes it, if it is there. A damaged one is put aside, which is
+ * logged. The next calls do nothing; all must name the same file. False: the server cannot start
+ * with this file. Any thread. */
+bool state_take(struct state *state, const char *file, const struct error_text *problem);
+/* The table of tw.keep with this index that the worker has kept: its name, and its value
+ * (plain_data.h). False: there are no more. Any thread, after state_take(). */
+bool state_keep(const struct state *state, unsigned worker, size_t index, struct slice *name,
+                struct slice *value);
+/* Logs what was taken, and what was not because there are only so many workers. When all workers
+ * have got theirs. */
+void state_log_taken(struct state *state, unsigned workers);
+
+/* The server begins to accept: the file is not taken again. */
+void state_begin_serving(struct state *state);
+/* It serves, or has failed to, and the file stays. */
+void state_end_start(struct state *state, bool serves);
+
+/* ---- the end ---- */
+
+/* Begins to write the state, and writes the stores. NULL: the app has no state file. */
+struct state_writer *state_begin_save(struct state *state);
+/* Opens a section for one table of tw.keep; its value goes into the sink. */
+struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name);
+void state_end_keep(struct state *state);
+/* Where the names of values that are left out go. */
+const struct plain_data_left_out *state_left_out(struct state *state);
+/* A worker has not answered: its part is missing. */
+void state_miss_worker(struct state *state, unsigned worker);
+/* Gives the file its name. Logs that, or why there is none, and what was left out. False: there is
+ * none, or a part is missing. */
+bool state_end_save(struct state *state);
+
+/* One line about what a start would do with this file, for `tidewire check`. */
+void state_describe(const char *file, char *text, size_t size);
+
+#endif
