@@ -379,9 +379,9 @@ timers.ask=undefined;
 let isAsked=timers.dead&&patience===this.#b.timeout;
 if(!this.#h||isAsked||!timers.beat&&!this.#b.session)return;
 let socket=this.#g;
+let{bufferedAmount}=socket;
 let asked=this.#u=now();
 this.#U({type:"ping",pingId:++this.#t});
-let{bufferedAmount}=socket;
 this.#E(patience,()=>{
 this.#E();
 if(now()-asked>2*patience+1000||socket.bufferedAmount<bufferedAmount){

@@ -462,9 +462,9 @@ export class Tidewire {
     const isAsked = timers.dead && patience === this.#options.timeout;
     if (!this.#isOpen || isAsked || !timers.beat && !this.#options.session) return;
     const socket = this.#socket;
+    const { bufferedAmount } = socket;
     const asked = this.#pingedAt = now();
     this.#sendBeat({ type: "ping", pingId: ++this.#pings });
-    const { bufferedAmount } = socket;
     this.#expect(patience, () => {
       this.#expect();
       if (now() - asked > 2 * patience + 1000 || socket.bufferedAmount < bufferedAmount) {

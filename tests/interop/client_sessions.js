@@ -104,7 +104,8 @@ function run(Tidewire, address, number) {
       check();
     });
     // The restarts must come in time: each waits for the loss of before.
-    const mayGoOn = () => how === 'cut' || losses >= (sent > MESSAGES * 0.75) + (sent > MESSAGES / 2);
+    const mayGoOn = () =>
+      how === 'cut' || losses >= (sent > MESSAGES * 0.75) + (sent > MESSAGES / 2);
     const next = () => {
       if (sent === MESSAGES || client.state === 'closed') return;
       if (!mayGoOn()) return setTimeout(next, 10);

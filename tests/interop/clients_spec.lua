@@ -1,8 +1,10 @@
 -- clients_spec.lua -- third-party clients against the real server, in plain and over TLS: Node's
 -- `ws` and Python's `websockets`. Each is a script that uses its library as users do; this spec
--- starts them, with an app that echoes.
+-- starts them, with an app that echoes. And a client as tutorials have it, against the JSON
+-- heartbeat.
 
 local certificates = require "support.certificates"
+local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 
@@ -18,6 +20,17 @@ return {
     if message == "ping" then return conn:ping() end
     if message == "rtt" then return conn:send(conn.rtt and "known" or "unknown") end
     conn:send(message, kind)
+  end,
+}
+]]
+
+local HEARTBEAT_APP = [[
+return {
+  codec = "json",
+  heartbeat = "json",
+  ping_period = 0.1,
+  handle_message = function(conn, message)
+    conn:send({ got = message, rtt = conn.rtt ~= nil })
   end,
 }
 ]]
@@ -58,6 +71,32 @@ describe("a client made with", function()
   with_node("Node's ws gets along", function() passes("node", "tests/interop/node_client.js") end)
   with_node("Node's ws gets along over TLS", function()
     passes_over_tls("node", "tests/interop/node_client.js")
+  end)
+
+  with_node("a WebSocket and a few lines gets along with the JSON heartbeat", function()
+    local app = server.start({ app = HEARTBEAT_APP })
+    local address = "127.0.0.1:" .. app.addresses[1].port
+    local output = process.make_directory() .. "/output"
+    local node = process.start("node", {
+      args = {
+        "tests/interop/plain_client_node.js", app:url("/"), tostring(loop.patience / 60 * 500),
+      },
+      environment = NODE, stdout = output, stderr = output,
+    })
+    local function says(word)
+      local said = loop.wait_until(function()
+        return process.read_file(output):find(word, 1, true)
+      end)
+      assert.is_truthy(said, process.read_file(output))
+    end
+    says("ready")
+    app:stop()
+    app = server.start({ app = HEARTBEAT_APP, listen = { address } })
+    says("again")
+    app:stop()
+    says("given up")
+    assert.equal(0, node:wait_exit(), process.read_file(output))
+    process.remove_directory((output:match("^(.*)/")))
   end)
 
   local python, script = "/usr/bin/python3", "tests/interop/python_client.py"
