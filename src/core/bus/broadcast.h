@@ -10,6 +10,10 @@
 #include "base/conn_id.h"
 #include "core/frames/message.h"
 
+/* Codecs by number. Their names are the same on every machine: "text", "binary", "json", and
+ * "custom:" with the endpoint's path: these have the endpoint's number added to CODEC_CUSTOM. */
+enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON, CODEC_CUSTOM };
+
 /* The value for receivers with this codec. */
 struct encoding {
     uint32_t codec;

@@ -37,8 +37,11 @@ void bus_free(struct bus *bus) {
         mem_free(bus->workers[i].conns);
         uv_mutex_destroy(&bus->workers[i].waking);
     }
-    for (uint32_t i = 0; i < bus->endpoint_count; i++)
+    for (uint32_t i = 0; i < bus->endpoint_count; i++) {
+        if (bus->endpoints[i] != NULL)
+            mem_free(bus->endpoints[i]->path);
         mem_free(bus->endpoints[i]);
+    }
     mem_free(bus->endpoints);
     endpoint_counts_clear(&bus->counts);
     directory_close(&bus->directory);
@@ -291,8 +294,8 @@ void bus_room_members(struct bus *bus, struct slice room,
 
 /* ---- endpoints ---- */
 
-struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t number, uint32_t max,
-                                 uint32_t codec) {
+struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t number,
+                                 const char *path, uint32_t max, uint32_t codec) {
     uv_mutex_lock(&bus->lock);
     if (number >= bus->endpoint_count) {
         bus->endpoints = mem_realloc(bus->endpoints, (number + 1) * sizeof *bus->endpoints);
@@ -303,6 +306,7 @@ struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t numb
     if (endpoint == NULL) {
         endpoint = bus->endpoints[number] = mem_zalloc(sizeof *endpoint);
         atomic_init(&endpoint->limit.max, max);
+        endpoint->path = mem_strdup(path);
     }
     endpoint->codecs[worker] = codec;
     uv_mutex_unlock(&bus->lock);

@@ -141,6 +141,15 @@ void bus_memory_clear(struct bus *bus, struct slice room, const struct slice *ke
 int64_t bus_memory_next_ms(const struct bus *bus);
 /* Forgets what is too old. Each worker calls it when bus_memory_next_ms() is over. */
 void bus_memory_sweep(struct bus *bus);
+/* What the rooms remember, as bytes for a later process: see room_memory_save.c. Any thread; no
+ * worker can publish meanwhile. */
+void bus_memory_save(struct bus *bus, struct sink *out);
+/* Are these bytes of bus_memory_save()? */
+bool bus_memory_is_one(struct slice from);
+/* Takes what was saved. The app's endpoints must be there (hub_add_endpoint()), and no client yet;
+ * rooms that remember already keep what they have. False: the bytes are damaged, and nothing was
+ * taken. */
+bool bus_memory_restore(struct bus *bus, struct slice from);
 /* Sets the figures of all memory. */
 void bus_memory_add_to(struct bus *bus, struct stats_total *total);
 
@@ -171,8 +180,8 @@ struct sessions *bus_sessions(const struct bus *bus);
 
 /* The limit on connections of the endpoint with this number, the same for all workers; `max` (0: no
  * limit) is that of the first caller. `codec` is the endpoint's on this worker. */
-struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t max,
-                                 uint32_t codec);
+struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t endpoint,
+                                 const char *path, uint32_t max, uint32_t codec);
 
 enum bus_subject { BUS_SUBPROTOCOLS = 1, BUS_ORIGINS = 2 };
 enum { BUS_NO_ENDPOINT = UINT32_MAX };

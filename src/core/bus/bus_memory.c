@@ -10,8 +10,13 @@
 /* Rooms or messages that one step under the lock forgets or adapts. */
 enum { SWEEP_STEPS = 256 };
 
+/* Restored messages may be older than the machine's monotonic clock. */
+static uint64_t monotonic_ms(void) {
+    return clock_monotonic_ms() + ((uint64_t)1 << 42);
+}
+
 static struct memory_time time_now(void) {
-    return (struct memory_time){clock_monotonic_ms(), (int64_t)(clock_wall_seconds() * 1000)};
+    return (struct memory_time){monotonic_ms(), (int64_t)(clock_wall_seconds() * 1000)};
 }
 
 /* Under the lock. */
@@ -83,7 +88,7 @@ int64_t bus_memory_next_ms(const struct bus *bus) {
     uint64_t at = atomic_load_explicit(&bus->sweep_at, memory_order_relaxed);
     if (at == UINT64_MAX)
         return -1;
-    uint64_t now = clock_monotonic_ms();
+    uint64_t now = monotonic_ms();
     return at <= now ? 0 : (int64_t)(at - now);
 }
 
@@ -96,6 +101,49 @@ void bus_memory_sweep(struct bus *bus) {
         note_sweep(bus);
     uv_mutex_unlock(&bus->lock);
 }
+
+/* ---- as bytes ---- */
+
+/* Under the lock. */
+static const char *path_of(void *user, uint32_t number) {
+    const struct bus *bus = user;
+    return number < bus->endpoint_count && bus->endpoints[number] != NULL
+               ? bus->endpoints[number]->path
+               : NULL;
+}
+
+/* Under the lock. */
+static uint32_t endpoint_of(void *user, struct slice path) {
+    const struct bus *bus = user;
+    for (uint32_t i = 0; i < bus->endpoint_count; i++)
+        if (path_of(user, i) != NULL && slice_is(path, path_of(user, i)))
+            return i;
+    return ANY_ENDPOINT;
+}
+
+void bus_memory_save(struct bus *bus, struct sink *out) {
+    struct endpoint_paths paths = {path_of, endpoint_of, bus};
+    uv_mutex_lock(&bus->lock);
+    room_memory_save(&bus->memory, &paths, out);
+    uv_mutex_unlock(&bus->lock);
+}
+
+bool bus_memory_is_one(struct slice from) {
+    return room_memory_is_one(from);
+}
+
+bool bus_memory_restore(struct bus *bus, struct slice from) {
+    struct endpoint_paths paths = {path_of, endpoint_of, bus};
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    bool done = room_memory_restore(&bus->memory, &paths, from, &now);
+    if (atomic_load(&bus->remembers))
+        note_sweep(bus);
+    uv_mutex_unlock(&bus->lock);
+    return done;
+}
+
+/* ---- figures ---- */
 
 void bus_memory_add_to(struct bus *bus, struct stats_total *total) {
     uv_mutex_lock(&bus->lock);

@@ -141,7 +141,7 @@ struct kept *kept_new(const struct encoding *encodings, uint32_t count) {
     return kept;
 }
 
-static void kept_free(struct kept *kept) {
+void kept_free(struct kept *kept) {
     for (uint32_t i = 0; i < kept->count; i++)
         message_release(kept->encodings[i].message);
     mem_free(kept);
@@ -197,8 +197,8 @@ static void note_expiry(struct room_memory *memory, struct kept_room *room) {
         deadlines_set(&memory->by_expiry, &room->expiry, at);
 }
 
-struct kept_room *kept_room_new(struct room_memory *memory, struct slice name,
-                                const struct room_rule *rule) {
+static struct kept_room *room_new(struct room_memory *memory, struct slice name,
+                                  const struct room_rule *rule) {
     struct kept_room *room = mem_zalloc(sizeof *room + name.len + 1);
     memcpy(room->name, name.bytes, name.len);
     room->entry.key = (struct slice){room->name, name.len};
@@ -212,6 +212,19 @@ struct kept_room *kept_room_new(struct room_memory *memory, struct slice name,
     list_append(&memory->fitting, &room->link);
     memory->rooms++;
     count_memory(memory, room, sizeof *room + name.len + ALLOCATION_BYTES, 0);
+    return room;
+}
+
+struct kept_room *kept_room_restore(struct room_memory *memory, struct slice name, uint64_t epoch,
+                                    uint64_t offset) {
+    if (table_find(&memory->by_name, name) != NULL)
+        return NULL;
+    struct kept_room *room = room_new(memory, name, NULL);
+    room->rules_number = 0; /* no rules have this number */
+    room->epoch = epoch;
+    room->offset = offset;
+    list_remove(&room->link);
+    list_append(&memory->stale, &room->link);
     return room;
 }
 
@@ -401,13 +414,6 @@ void kept_room_append(struct room_memory *memory, struct kept_room *room, enum m
     count_memory(memory, room, memory_of(kept), 0);
 }
 
-void kept_room_settle(struct room_memory *memory, struct kept_room *room, uint64_t now_ms) {
-    fit(memory, room, now_ms);
-    changed(memory, room);
-    while (is_full(memory) && evict(memory, now_ms))
-        ;
-}
-
 uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *broadcast,
                          const struct memory_time *now) {
     struct kept_room *room = find(memory, broadcast->room, now->monotonic_ms);
@@ -415,7 +421,7 @@ uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *bro
     if (rule == NULL)
         return 0;
     if (room == NULL)
-        room = kept_room_new(memory, broadcast->room, rule);
+        room = room_new(memory, broadcast->room, rule);
     uint64_t offset = ++room->offset;
     for (enum memory_kind kind = 0; kind < MEMORY_KINDS; kind++) {
         if (rule->limits[kind].messages == 0)
@@ -430,7 +436,10 @@ uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *bro
         kept->endpoint = broadcast->endpoint;
         kept_room_append(memory, room, kind, kept);
     }
-    kept_room_settle(memory, room, now->monotonic_ms);
+    fit(memory, room, now->monotonic_ms);
+    changed(memory, room);
+    while (is_full(memory) && evict(memory, now->monotonic_ms))
+        ;
     return offset;
 }
 
@@ -640,7 +649,7 @@ uint64_t room_memory_sweep_at(const struct room_memory *memory) {
 }
 
 void room_memory_init(struct room_memory *memory) {
-    *memory = (struct room_memory){.max_bytes = SIZE_MAX};
+    *memory = (struct room_memory){.max_bytes = SIZE_MAX, .rules_number = 1};
     list_init(&memory->fitting);
     list_init(&memory->stale);
     draw_epoch(memory);

@@ -13,6 +13,7 @@
 
 #include "base/deadlines.h"
 #include "base/list.h"
+#include "base/packing.h"
 #include "base/table.h"
 #include "core/bus/broadcast.h"
 
@@ -129,6 +130,27 @@ bool room_memory_position(struct room_memory *memory, struct slice room,
  * for it. */
 void room_memory_clear(struct room_memory *memory, struct slice room, const struct slice *key,
                        const struct memory_time *now);
+
+/* ---- room_memory_save.c: as bytes ---- */
+
+/* The endpoints' paths, which are the same in each process. */
+struct endpoint_paths {
+    const char *(*path_of)(void *user, uint32_t endpoint);
+    uint32_t (*endpoint_of)(void *user, struct slice path); /* ANY_ENDPOINT: none has it */
+    void *user;
+};
+
+void room_memory_save(const struct room_memory *memory, const struct endpoint_paths *paths,
+                      struct sink *out);
+/* Are these bytes of room_memory_save()? */
+bool room_memory_is_one(struct slice from);
+/* Adds what was saved: with its epochs, offsets and times; not what has no endpoint any more. The
+ * rules apply when a room is used, or in room_memory_sweep(). False: the bytes are damaged, and
+ * nothing was added. */
+bool room_memory_restore(struct room_memory *memory, const struct endpoint_paths *paths,
+                         struct slice from, const struct memory_time *now);
+
+/* ---- time ---- */
 
 /* Forgets what is too old and adapts rooms to new rules, `steps` rooms or messages at most. False:
  * more is to be done. */

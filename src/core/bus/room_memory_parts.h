@@ -47,13 +47,12 @@ struct kept_room {
 
 /* A message with references of its own. NULL: none of the encodings has one. */
 struct kept *kept_new(const struct encoding *encodings, uint32_t count);
-/* A room that begins to remember, without a message. */
-struct kept_room *kept_room_new(struct room_memory *memory, struct slice name,
-                                const struct room_rule *rule);
+void kept_free(struct kept *kept);
+/* A room without a message, whose life goes on; rules apply to it later. NULL: there is a room of
+ * this name. */
+struct kept_room *kept_room_restore(struct room_memory *memory, struct slice name, uint64_t epoch,
+                                    uint64_t offset);
 /* Adds a message with a larger offset than all others. Takes it over. */
 void kept_room_append(struct room_memory *memory, struct kept_room *room, enum memory_kind kind,
                       struct kept *kept);
-/* Applies all limits after that; the room may be freed. */
-void kept_room_settle(struct room_memory *memory, struct kept_room *room, uint64_t now_ms);
-
 #endif

@@ -8,14 +8,11 @@
 #include "base/limit.h"
 #include "base/list.h"
 #include "base/token_bucket.h"
+#include "core/bus/broadcast.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Codecs by number. Their names are the same on every machine: "text", "binary", "json", and
- * "custom:" with the endpoint's path. */
-enum codec { CODEC_TEXT, CODEC_BINARY, CODEC_JSON, CODEC_CUSTOM };
 
 enum heartbeat { HEARTBEAT_FRAME, HEARTBEAT_JSON };
 enum slow_client { SLOW_CLIENT_CLOSE, SLOW_CLIENT_DROP, SLOW_CLIENT_CONFLATE };

@@ -73,7 +73,7 @@ void hub_free(struct hub *hub) {
 static struct limit *limit_of(struct hub *hub, const struct endpoint *endpoint) {
     if (hub->options.bus != NULL)
         return bus_endpoint_limit(hub->options.bus, hub->options.worker, endpoint->number,
-                                  endpoint->max_connections, endpoint->codec);
+                                  endpoint->path, endpoint->max_connections, endpoint->codec);
     struct limit *limit = mem_zalloc(sizeof *limit);
     atomic_init(&limit->max, endpoint->max_connections);
     return limit;
