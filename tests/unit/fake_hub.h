@@ -52,6 +52,7 @@ struct fake_client {
     size_t len, seen, capacity;
     int writes;
     bool blocked, paused, ended, killed, discarded;
+    bool has_end; /* the client has ended it already */
     uint64_t quiet_ms;
 
     /* the script */
@@ -282,6 +283,10 @@ static inline void fake_rebind(void *peer, struct conn *conn) {
     fake_peer(peer)->conn = conn;
 }
 
+static inline bool fake_has_end(void *peer) {
+    return fake_peer(peer)->has_end;
+}
+
 static inline uint64_t fake_quiet(void *peer) {
     return fake_peer(peer)->quiet_ms;
 }
@@ -293,6 +298,7 @@ static const struct wire fake_wire = {
     .kill = fake_kill,
     .discard = fake_discard,
     .rebind = fake_rebind,
+    .has_end = fake_has_end,
     .quiet_ms = fake_quiet,
 };
 

@@ -139,6 +139,10 @@ bool stream_has_input(const struct stream *stream) {
     return stream->has_input;
 }
 
+bool stream_has_end(const struct stream *stream) {
+    return stream->shut || stream->killed;
+}
+
 size_t stream_unacked_bytes(const struct stream *stream) {
     return stream->waiting;
 }

@@ -46,6 +46,19 @@ static void test_a_secret_has_one_connection(void **state) {
     sessions_free(sessions);
 }
 
+static void test_a_secret_gets_another_connection(void **state) {
+    struct sessions *sessions = sessions_new();
+    struct slice secret = slice_of("a secret with some bytes");
+    assert_int_equal(sessions_replace(sessions, secret, 1), 0);
+    assert_int_equal(sessions_replace(sessions, secret, 2), 1);
+    assert_int_equal(sessions_count(sessions), 1);
+    sessions_remove(sessions, secret, 1); /* which has it no more */
+    assert_int_equal(sessions_find(sessions, secret), 2);
+    sessions_remove(sessions, secret, 2);
+    assert_int_equal(sessions_count(sessions), 0);
+    sessions_free(sessions);
+}
+
 /* The text of the caller may change afterwards. */
 static void test_the_secret_is_copied(void **state) {
     struct sessions *sessions = sessions_new();
@@ -109,6 +122,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_what_was_added),
         cmocka_unit_test(test_a_secret_has_one_connection),
+        cmocka_unit_test(test_a_secret_gets_another_connection),
         cmocka_unit_test(test_the_secret_is_copied),
         cmocka_unit_test(test_threads),
     };

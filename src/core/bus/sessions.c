@@ -82,22 +82,44 @@ static struct entry *find(const struct sessions *sessions, struct slice secret) 
     return entry != NULL && is_equal(entry, secret) ? entry : NULL;
 }
 
-bool sessions_add(struct sessions *sessions, struct slice secret, conn_id id) {
+static struct entry *new_entry(const struct sessions *sessions, struct slice secret, conn_id id) {
     struct entry *entry = mem_zalloc(sizeof *entry + secret.len);
     make_digest(sessions, secret, entry->digest);
     entry->entry.key = key_of(entry->digest);
     entry->id = id;
     entry->len = secret.len;
     memcpy(entry->secret, secret.bytes, secret.len);
+    return entry;
+}
+
+/* Under the lock. */
+static void add_entry(struct sessions *sessions, struct entry *entry) {
+    table_add(&sessions->table, &entry->entry);
+    atomic_store_explicit(&sessions->count, sessions->table.count, memory_order_relaxed);
+}
+
+bool sessions_add(struct sessions *sessions, struct slice secret, conn_id id) {
+    struct entry *entry = new_entry(sessions, secret, id);
     uv_mutex_lock(&sessions->lock);
     bool is_new = table_find(&sessions->table, entry->entry.key) == NULL;
     if (is_new)
-        table_add(&sessions->table, &entry->entry);
-    atomic_store_explicit(&sessions->count, sessions->table.count, memory_order_relaxed);
+        add_entry(sessions, entry);
     uv_mutex_unlock(&sessions->lock);
     if (!is_new)
         mem_free(entry);
     return is_new;
+}
+
+conn_id sessions_replace(struct sessions *sessions, struct slice secret, conn_id id) {
+    struct entry *entry = new_entry(sessions, secret, id);
+    uv_mutex_lock(&sessions->lock);
+    struct entry *other = find(sessions, secret);
+    conn_id other_id = other == NULL ? 0 : other->id;
+    if (other != NULL)
+        remove_entry(sessions, other);
+    add_entry(sessions, entry);
+    uv_mutex_unlock(&sessions->lock);
+    return other_id;
 }
 
 void sessions_remove(struct sessions *sessions, struct slice secret, conn_id id) {

@@ -23,6 +23,8 @@ void sessions_free(struct sessions *sessions); /* accepts NULL */
 
 /* The secret is copied. False: another connection has it. */
 bool sessions_add(struct sessions *sessions, struct slice secret, conn_id id);
+/* The secret is this connection's now. Returns the one that had it; 0: none. */
+conn_id sessions_replace(struct sessions *sessions, struct slice secret, conn_id id);
 /* Does nothing where this connection does not have the secret. */
 void sessions_remove(struct sessions *sessions, struct slice secret, conn_id id);
 /* The connection with this secret; 0: none. It may end at any time. Takes no lock while there are

@@ -90,6 +90,8 @@ struct wire {
     void (*discard)(void *peer);
     /* From now on the socket is that of another connection. */
     void (*rebind)(void *peer, struct conn *conn);
+    /* Has the client ended the connection, or its direction? The end may not be read yet. */
+    bool (*has_end)(void *peer);
     /* Milliseconds since the client's last byte, or UINT64_MAX if unknown. */
     uint64_t (*quiet_ms)(void *peer);
 };

@@ -183,7 +183,10 @@ static void make_known(struct hub *hub, struct conn *conn) {
         hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
     else if (known != NULL)
         hub_session_end(hub, known, "session not resumed");
-    session->is_known = sessions_add(sessions_of(hub), secret_of(session), conn->id);
+    conn_id other = sessions_replace(sessions_of(hub), secret_of(session), conn->id);
+    session->is_known = true;
+    if (other != 0 && hub->options.bus != NULL) /* another worker has begun one meanwhile */
+        bus_close(hub->options.bus, other, CLOSE_REPLACED, slice_of("replaced"));
 }
 
 void hub_session_begin(struct hub *hub, struct conn *conn) {
@@ -317,6 +320,11 @@ bool hub_session_return(struct hub *hub, struct conn *candidate) {
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
     struct session *session = conn->session;
+    if ((conn->peer != NULL || session->candidate != NULL) && hub->wire->has_end(candidate->peer)) {
+        /* an old socket, which was slow on its way through the server */
+        turn_away(hub, candidate, CLOSE_REPLACED, "replaced");
+        return true;
+    }
     hub_set_paused(hub, candidate, true);
     if (conn->peer != NULL)
         hub_session_close_socket(hub, conn, CLOSE_REPLACED, slice_of("replaced"), false);

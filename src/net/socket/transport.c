@@ -21,6 +21,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -521,6 +522,11 @@ bool stream_is_flushed(const struct stream *stream) {
 bool stream_has_input(const struct stream *stream) {
     int waiting = 0;
     return ioctl(stream->fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+bool stream_has_end(const struct stream *stream) {
+    struct pollfd poll_fd = {.fd = stream->fd, .events = POLLRDHUP};
+    return stream->dead || stream->broken || poll(&poll_fd, 1, 0) > 0;
 }
 
 size_t stream_unacked_bytes(const struct stream *stream) {

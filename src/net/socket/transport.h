@@ -105,6 +105,9 @@ bool stream_is_flushed(const struct stream *stream);
 /* Have bytes arrived that were not read? */
 bool stream_has_input(const struct stream *stream);
 
+/* Has the client ended its direction, or the connection? Bytes before that may still be unread. */
+bool stream_has_end(const struct stream *stream);
+
 /* Bytes that were written and that the client's system has not acknowledged; with TLS, about. */
 size_t stream_unacked_bytes(const struct stream *stream);
 

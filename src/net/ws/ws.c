@@ -359,6 +359,11 @@ static void wire_rebind(void *peer, struct conn *conn) {
     ws->conn = conn;
 }
 
+static bool wire_has_end(void *peer) {
+    const struct ws *ws = peer;
+    return stream_has_end(ws->stream);
+}
+
 static uint64_t wire_quiet_ms(void *peer) {
     const struct ws *ws = peer;
     return stream_quiet_ms(ws->stream);
@@ -372,5 +377,6 @@ static const struct wire wire = {
     .kill = wire_kill,
     .discard = wire_discard,
     .rebind = wire_rebind,
+    .has_end = wire_has_end,
     .quiet_ms = wire_quiet_ms,
 };
