@@ -15,10 +15,10 @@
 #include "net/socket/admission.h"
 #include "server/admin_access.h"
 #include "server/admin_pools.h"
+#include "server/resources.h"
 #include "tidewire_version.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,18 +57,6 @@ struct admin {
     uint64_t *waiting; /* numbers of the requests for /stats that wait for the workers' counts */
     size_t waiting_count;
 };
-
-/* Resident memory in bytes; 0 where it cannot be read. */
-static uint64_t resident_bytes(void) {
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* Begins a metric in the text format of Prometheus; the caller adds its value. */
 static void begin_metric(struct buffer *text, const char *name, const char *type,
@@ -247,7 +235,8 @@ static void metrics(struct admin *admin, struct http *http) {
     admin_pools_metrics(admin->process->pools, &text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
-    add_count(&text, "resident_bytes", "gauge", "Memory of the process.", resident_bytes());
+    add_count(&text, "resident_bytes", "gauge", "Memory of the process.",
+              resources_resident_bytes());
     buffer_printf(&text,
                   "# HELP tidewire_info The version that runs.\n# TYPE tidewire_info gauge\n"
                   "tidewire_info{version=\"%s\"} 1\n",
@@ -369,10 +358,10 @@ static void stats_json(struct admin *admin, struct http *http,
     buffer_printf(&text, "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 ",", total.messages_received,
                   total.bytes_received);
     buffer_printf(&text, "\"errors\":%" PRIu64 ",", total.script_errors + total.decode_errors);
-    buffer_printf(&text,
-                  "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64
-                  ",\"draining\":%s}\n",
-                  total.connections, resident_bytes(), admin->draining ? "true" : "false");
+    buffer_printf(
+        &text,
+        "\"total_connections\":%" PRIu64 ",\"resident_bytes\":%" PRIu64 ",\"draining\":%s}\n",
+        total.connections, resources_resident_bytes(), admin->draining ? "true" : "false");
     http_respond(http, 200, SAFE_HEADERS RESPONSE_JSON, buffer_start(&text), text.len);
     buffer_free(&text);
 }

@@ -1,4 +1,4 @@
-/* resources.c -- the process's limits of descriptors and its settings of malloc. See
+/* resources.c -- the process's limits of descriptors, its settings of malloc, and its memory. See
  * resources.h. */
 #include "server/resources.h"
 
@@ -6,7 +6,9 @@
 #include "base/mem.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* Descriptors beside the connections: listeners, files, handshakes under way, outgoing
  * requests. */
@@ -31,7 +33,8 @@ void resources_raise_descriptors(uint32_t connections) {
 
 /* malloc keeps freed memory: to return it to the system and allocate it again for each batch of
  * messages costs a page fault per message (measured: a quarter of the time of 1 KiB messages). The
- * workers return the memory of many closed connections (worker.c). */
+ * workers return the memory of many closed connections (worker.c), and a process that has little to
+ * do that of a peak (memory_trim.c). */
 void resources_tune_malloc(void) {
     mem_open_reserve();
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
@@ -42,4 +45,15 @@ void resources_tune_malloc(void) {
 
 void resources_allow_arenas(unsigned workers) {
     mallopt(M_ARENA_MAX, (int)workers + 1);
+}
+
+uint64_t resources_resident_bytes(void) {
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -1,4 +1,5 @@
-/* resources.h -- the process's limits of descriptors and its settings of malloc. Main thread. */
+/* resources.h -- the process's limits of descriptors, its settings of malloc, and its memory. Main
+ * thread. */
 #ifndef TIDEWIRE_SERVER_RESOURCES_H
 #define TIDEWIRE_SERVER_RESOURCES_H
 
@@ -11,5 +12,7 @@ void resources_raise_descriptors(uint32_t connections);
 void resources_tune_malloc(void);
 /* Allows malloc an arena for each worker. Before the second worker is started. */
 void resources_allow_arenas(unsigned workers);
+/* Resident memory; 0 where it cannot be read. */
+uint64_t resources_resident_bytes(void);
 
 #endif

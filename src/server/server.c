@@ -15,6 +15,7 @@
 #include "server/drain.h"
 #include "server/listen/listeners.h"
 #include "server/log_writer.h"
+#include "server/memory_trim.h"
 #include "server/notify.h"
 #include "server/pid_file.h"
 #include "server/reload.h"
@@ -64,6 +65,7 @@ struct server {
     struct drain drain;
     struct saving saving;
     struct notify notify;
+    struct memory_trim memory_trim;
     enum server_state state;
     unsigned early_ends; /* requests to end that came in SERVER_OPENING */
     const char *early_why;
@@ -455,6 +457,7 @@ static void prepare_process(struct server *server) {
     drain_init(&server->drain, &server->loop, &server->process, server->workers, server->settings,
                on_drain_phase, server);
     saving_init(&server->saving, &server->loop, server->workers, server->process.state);
+    memory_trim_open(&server->memory_trim, &server->loop);
     pid_file_init(&server->pid_file, server->settings->pid_file);
     server->upgrade.fd = -1;
 }
@@ -496,6 +499,7 @@ int server_run(const struct settings *settings) {
     signals_release(&server->signals);
     uv_close((uv_handle_t *)&server->timer, NULL);
     notify_close(&server->notify);
+    memory_trim_close(&server->memory_trim);
     reload_close(server->reload);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     reload_free(server->reload);
