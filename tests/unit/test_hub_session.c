@@ -127,6 +127,45 @@ static void test_close_frames(void **state) {
     end_session(f);
 }
 
+/* A socket whose handshake was read late: its request had arrived so many milliseconds before. */
+static struct fake_client *arrive_late(struct fake *f, uint64_t quiet_ms, bool has_end) {
+    struct fake_client *client = fake_admit(f);
+    assert_true(hub_assign_session(f->hub, client->conn, 0, slice_of(secret), 0));
+    client->quiet_ms = quiet_ms;
+    client->has_end = has_end;
+    hub_open(f->hub, client->conn, client);
+    fake_turn(f);
+    return client;
+}
+
+/* The client has given it up for the one that the session has. */
+static void test_an_older_socket_does_not_replace(void **state) {
+    struct fake *f = fake_sessions();
+    struct fake_client *a = start(f), *b = arrive_late(f, 100, false);
+    fake_expect_frames(b, "close(4409,replaced)");
+    struct fake_client *c = arrive_late(f, UINT64_MAX, true);
+    fake_expect_frames(c, "close(4409,replaced)");
+    fake_expect(f, "");
+    sends(a, "x");
+    fake_turn(f);
+    fake_expect_frames(a, "text(x)");
+    fake_gone(b);
+    fake_gone(c);
+    fake_turn(f);
+    fake_expect(f, "b.forgotten c.forgotten");
+    fake_pass(f, 90); /* a newer one, whose request took as long */
+    struct fake_client *d = arrive_late(f, 100, false);
+    fake_expect(f, "a.disconnect(4409) a.resume(d) d.forgotten");
+    fake_expect_frames(d, GREETING("true", "0") " text(x)");
+    fake_gone(a);
+    fake_gone(d);
+    fake_turn(f);
+    struct fake_client *e = arrive_late(f, 5000, true); /* there is no other socket */
+    fake_expect(f, "a.disconnect(1006) a.resume(e) e.forgotten");
+    fake_gone(e);
+    end_session(f);
+}
+
 /* Its queue is dropped but for the frame of which the socket has a part. */
 static void test_replaced(void **state) {
     struct fake *f = fake_sessions();
@@ -464,6 +503,7 @@ int main(void) {
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_close_frames),
         cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_an_older_socket_does_not_replace),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_inbox),

@@ -172,7 +172,10 @@ bool hub_session_can_wait(const struct hub *hub, const struct conn *conn);
 void hub_session_begin(struct hub *hub, struct conn *conn);
 /* Is it a connection that asks for a session? */
 bool hub_session_is_candidate(const struct conn *conn);
-/* A candidate has its socket: on_resume of its session is due. False: there is no such session. */
+/* A connection that has or asks for a session has its socket. */
+void hub_session_note_arrival(struct hub *hub, struct conn *conn);
+/* A candidate has its socket: on_resume of its session is due, or the socket is older than that of
+ * the session and is closed. False: there is no such session. */
 bool hub_session_return(struct hub *hub, struct conn *candidate);
 /* A connection that was a candidate begins a session of its own. */
 void hub_session_begin_late(struct hub *hub, struct conn *candidate);

@@ -315,13 +315,34 @@ static void turn_away(struct hub *hub, struct conn *candidate, unsigned code, co
     hub_close_refuse(hub, candidate, code, slice_of(reason));
 }
 
+/* The kernel counts the time since the last byte in ticks, of 10 milliseconds at most. */
+enum { TICKS_MS = 20 };
+
+static uint64_t clock_ms(const struct hub *hub) {
+    return hub->options.slice_ns == NULL ? hub_now(hub) : hub->options.slice_ns() / 1000000;
+}
+
+void hub_session_note_arrival(struct hub *hub, struct conn *conn) {
+    uint64_t now = clock_ms(hub), quiet = hub->wire->quiet_ms(conn->peer);
+    conn->session->asked_ms = quiet < now ? now - quiet : now;
+}
+
+/* Has the client given this socket up before it opened the other one, which the session has? A
+ * worker may take long to read a handshake, and another one be faster with the next. */
+static bool is_outdated(struct hub *hub, const struct conn *candidate, const struct conn *other) {
+    if (hub->wire->has_end(candidate->peer))
+        return true;
+    uint64_t quiet = hub->wire->quiet_ms(candidate->peer), now = clock_ms(hub);
+    return quiet < now && now - quiet + TICKS_MS < other->session->asked_ms;
+}
+
 bool hub_session_return(struct hub *hub, struct conn *candidate) {
     struct conn *conn = hub_find(hub, candidate->session->returns_to);
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
     struct session *session = conn->session;
-    if ((conn->peer != NULL || session->candidate != NULL) && hub->wire->has_end(candidate->peer)) {
-        /* an old socket, which was slow on its way through the server */
+    const struct conn *other = session->candidate != NULL ? session->candidate : conn;
+    if (other->peer != NULL && is_outdated(hub, candidate, other)) {
         turn_away(hub, candidate, CLOSE_REPLACED, "replaced");
         return true;
     }
@@ -364,6 +385,7 @@ static void take_socket(struct hub *hub, struct conn *conn) {
     conn->contexts = candidate->contexts;
     conn->half_closed = conn->peer_done = conn->ended = false;
     conn->rtt_seconds = -1;
+    session->asked_ms = candidate->session->asked_ms;
     candidate->contexts = NULL;
     candidate->peer = NULL;
     session->candidate = NULL;

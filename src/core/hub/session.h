@@ -14,6 +14,7 @@ struct session {
     uint64_t written;       /* while it waits: the last message that a socket has taken whole */
     uint64_t ends_at_ms;    /* while it waits; 0: not before on_resume has answered */
     struct list waiting;    /* in its endpoint's list while it waits */
+    uint64_t asked_ms;      /* when the handshake of its socket arrived, at the earliest */
     conn_id returns_to;     /* of a connection that asks for a session: that session; else 0 */
     uint64_t received;      /* how many messages the client had, as its first handshake said */
     struct conn *candidate; /* of a session that waits: the connection that asks for it */
