@@ -17,6 +17,10 @@ enum { PERIOD_MS = 1000, CALM_NS = 250 * 1000000 };
 /* Less free memory is left to malloc. */
 enum { MIN_BYTES = 8 * 1024 * 1024 };
 
+/* To count the free memory, mallinfo2() walks over all free blocks, and holds malloc's lock. It may
+ * take this part of the time. */
+enum { LOOK_PART = 1000 };
+
 /* Resident memory that no block of malloc's is in: code, stacks, and free memory of malloc's. */
 static uint64_t unused_bytes(void) {
     struct mallinfo2 info = mallinfo2();
@@ -28,9 +32,11 @@ static void on_tick(uv_timer_t *timer) {
     struct memory_trim *trim = timer->data;
     uint64_t cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID), used_ns = cpu_ns - trim->cpu_ns;
     trim->cpu_ns = cpu_ns;
-    if (used_ns >= CALM_NS)
+    uint64_t now_ns = clock_monotonic_ns();
+    if (used_ns >= CALM_NS || now_ns < trim->next_look_ns)
         return;
     uint64_t unused = unused_bytes();
+    trim->next_look_ns = now_ns + LOOK_PART * (clock_monotonic_ns() - now_ns);
     if (unused >= trim->unused_bytes + MIN_BYTES) {
         malloc_trim(0);
         unused = unused_bytes();

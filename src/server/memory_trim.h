@@ -11,6 +11,7 @@ struct memory_trim {
     /* private */
     uv_timer_t timer;
     uint64_t cpu_ns;       /* of the process, at the last tick */
+    uint64_t next_look_ns; /* monotonic time from which it looks again */
     uint64_t unused_bytes; /* resident memory without a block of malloc's: the least
                             * since the last trim */
 };
