@@ -7,6 +7,7 @@
 
 local async = require "tidewire.async"
 local conn_keys = require "tidewire.conn_keys"
+local conn_names = require "tidewire.base.conn_names"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
@@ -14,10 +15,12 @@ local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
 local Request = require "tidewire.http.request"
 local room_memory = require "tidewire.room_memory"
+local room_names = require "tidewire.room_names"
 
 -- Keys that no script writes by mistake.
 local ID <const>, ENDPOINT <const> = conn_keys.ID, conn_keys.ENDPOINT
 local REQUEST <const>, SUBPROTOCOL <const> = "\0request", "\0subprotocol"
+local USER <const> = "\0user"
 
 ---@alias tidewire.SendOptions string|{ kind: string?, key: string? }
 
@@ -30,6 +33,7 @@ local REQUEST <const>, SUBPROTOCOL <const> = "\0request", "\0subprotocol"
 ---@field remote_address string          an IP address, or "unix"
 ---@field secure boolean                 true on TLS
 ---@field subprotocol string|nil         the chosen subprotocol
+---@field user any                       with the option `user`: its name, nil for none
 ---@field request tidewire.Request
 ---@field started_at number              seconds since 1970
 ---@field connected boolean              false while a session waits for its client
@@ -68,6 +72,12 @@ local function next_own(conn, key)
   return key, value
 end
 
+--- Has its endpoint the option `user`?
+local function has_users(conn)
+  local options = conn[ENDPOINT].options
+  return options ~= nil and options.user ~= nil -- endpoints without code have no options
+end
+
 local metatable = {
   __pairs = function(conn) return next_own, conn, nil end,
   __name = "tidewire.Conn",
@@ -90,7 +100,12 @@ local metatable = {
   -- Lua calls this for new fields only. Names of the library are never fields, so a change of a
   -- field costs nothing.
   __newindex = function(conn, key, value)
-    if methods[key] ~= nil or getters[key] ~= nil then
+    if key == "user" then -- without the option `user` it is a name as any other
+      if has_users(conn) then
+        error("conn.user cannot be set: the option `user` of the handler decides it; put your "
+          .. "value under another name, such as conn.my_user", 2)
+      end
+    elseif methods[key] ~= nil or getters[key] ~= nil then
       error(("conn.%s cannot be set: %s; put your value under another name, such as conn.%s")
         :format(key, what_it_is(key), other_name(key)), 2)
     end
@@ -155,7 +170,7 @@ end
 function Conn.taken_names(fields)
   local names, others = {}, {}
   for name in pairs(fields) do
-    if name == "send" or methods[name] ~= nil or getters[name] ~= nil then
+    if name == "send" or methods[name] ~= nil or getters[name] ~= nil and name ~= "user" then
       names[#names + 1] = name
     end
   end
@@ -180,6 +195,33 @@ function Conn.check_send(conn)
     error("conn.send was set: it is a method of every connection; put your value under another "
       .. "name, such as conn.my_send", 0)
   end
+end
+
+--- Sets conn.user, in place of a field of this name.
+---@param conn tidewire.Conn
+---@param user string|nil
+function Conn.set_user(conn, user)
+  local before = rawget(conn, USER)
+  if has_users(conn) then
+    rawset(conn, "user", nil)
+  elseif before then -- without the option it is the script's own again
+    rawset(conn, "user", before)
+  end
+  rawset(conn, USER, user)
+end
+
+--- The user, as the option `user` has decided; nil: it has none.
+---@param conn tidewire.Conn
+---@return string|nil
+function Conn.user(conn)
+  return rawget(conn, USER)
+end
+
+--- A field of the script's own, or nil.
+---@param conn tidewire.Conn
+---@param name string
+function Conn.own_field(conn, name)
+  return rawget(conn, name)
 end
 
 --- The connection's integer.
@@ -219,6 +261,7 @@ function getters.params(conn) return conn[REQUEST].params end
 function getters.query(conn) return conn[REQUEST].query end
 function getters.remote_address(conn) return conn[REQUEST].remote_address end
 function getters.secure(conn) return conn[REQUEST].secure end
+function getters.user(conn) return rawget(conn, USER) end
 function getters.rtt(conn) return core.rtt(conn[ID]) end
 function getters.connected(conn) return core.is_connected(conn[ID]) end
 function getters.backlog(conn) return core.backlog(conn[ID]) end
@@ -286,9 +329,9 @@ end
 
 --- Is this the name of a room? Throws if not.
 local function check_room(what, room)
-  if type(room) ~= "string" or room == "" then
-    error(("%s: a room's name is needed, got %s")
-      :format(what, type(room) == "string" and '""' or type(room)), 3)
+  local problem = room_names.problem(room)
+  if problem then
+    error(("%s: %s"):format(what, problem), 3)
   end
 end
 
@@ -414,7 +457,11 @@ end
 
 --- The fields, as values of the types that they have.
 local getters_as_values = {}
+for name in pairs(methods) do
+  assert(conn_names[name], name) -- the check of the option `user` knows all of them
+end
 for name in pairs(getters) do
+  assert(conn_names[name] or name == "user", name)
   getters_as_values[name] = (name == "params" or name == "query" or name == "request")
     and {} or name
 end

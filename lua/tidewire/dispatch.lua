@@ -15,8 +15,10 @@ local accept = require "tidewire.accept"
 local http = require "tidewire.http.routes"
 local keep = require "tidewire.reload.keep"
 local memory = require "tidewire.memory"
+local origin_check = require "tidewire.http.origin_check"
 local presence = require "tidewire.presence"
 local reload = require "tidewire.reload"
+local users = require "tidewire.users"
 
 local ENDPOINT <const> = conn_keys.ENDPOINT
 
@@ -112,6 +114,11 @@ function events.stop()
   end
 end
 
+local function refusal_of(reply)
+  return reply.status, reply.headers, reply.body, reply.endpoint, reply.subprotocol, reply.why,
+    reply.reason
+end
+
 ---@return boolean accepted
 ---@return integer endpoint_or_status
 ---@return string|nil subprotocol_or_headers
@@ -119,18 +126,23 @@ end
 ---@return string|integer|nil session_or_endpoint  the secret of the client's session; or, of a
 ---               status from 4000 to 4999, the endpoint: C accepts, then closes with it
 ---@return integer|string|nil received_or_subprotocol  how many messages the client has; the same
----@return string|nil why           for the log
+---@return string|nil user_or_why   its user; of a refusal: for the log
 ---@return string|nil reason        for the counts
 function events.handshake(id, head, _, remote_address, secure, host, tls)
   local endpoint, request, subprotocol, fields, session, received =
     accept.decide(running, head, remote_address, secure, host, tls)
   if not endpoint then
-    local refusal = request
-    return false, refusal.status, refusal.headers, refusal.body, refusal.endpoint,
-      refusal.subprotocol, refusal.why, refusal.reason
+    return false, refusal_of(request)
   end
-  return true, endpoint.number, subprotocol, Conn.new(id, endpoint, request, subprotocol, fields),
-    session, received
+  local conn = Conn.new(id, endpoint, request, subprotocol, fields)
+  if endpoint.options.user == nil then
+    return true, endpoint.number, subprotocol, conn, session, received
+  end
+  local ok, user = users.identify(conn)
+  if not ok then
+    return false, refusal_of(origin_check.failed(user))
+  end
+  return true, endpoint.number, subprotocol, conn, session, received, user
 end
 
 function events.request(number, head, body, remote_address, secure, host, tls)
@@ -174,7 +186,11 @@ function events.drained(conn)
 end
 
 function events.reloaded(conn)
-  finish(conn, "on_reload", conn[ENDPOINT].on_reload(conn))
+  users.update(conn)
+  local on_reload = conn[ENDPOINT].on_reload
+  if on_reload then
+    finish(conn, "on_reload", on_reload(conn))
+  end
 end
 
 --- A session has lost its socket.

@@ -11,6 +11,11 @@ local json = require "tidewire.json"
 
 local endpoints = {}
 
+--- Paths whose handler has, or had, the option `user`: new code may decide otherwise about their
+--- connections.
+---@type table<string, true>
+local had_user = {}
+
 ---@class tidewire.PreparedEndpoint: tidewire.Endpoint
 ---@field number integer          C's number
 ---@field codec integer           C's number of its codec
@@ -36,6 +41,7 @@ function endpoints.prepare(endpoint, number)
   ---@cast endpoint tidewire.PreparedEndpoint
   local options, hooks = endpoint.options, endpoint.hooks
   local compression = options.compression or compressions.defaults
+  had_user[endpoint.path] = options.user ~= nil or had_user[endpoint.path]
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
@@ -63,11 +69,13 @@ function endpoints.prepare(endpoint, number)
     has_ping = hooks.send_ping ~= nil,
     has_timeout = hooks.on_timeout ~= nil,
     has_drain = hooks.on_drain ~= nil,
-    has_reload = hooks.on_reload ~= nil,
     resume_seconds = options.resume and options.resume.seconds or 0,
     resume_messages = options.resume and options.resume.messages or 0,
     resume_bytes = options.resume and options.resume.bytes or 0,
     resume_sessions = options.resume and options.resume.sessions or 0,
+    has_reload = hooks.on_reload ~= nil or had_user[endpoint.path] ~= nil,
+    user_connections = options.user_connections,
+    user_replaces = options.user_limit == "replace",
     path = endpoint.path,
     json_name = json.encode(endpoint.name),
   }, number)

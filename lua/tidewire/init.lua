@@ -15,6 +15,7 @@ local inspect = require "tidewire.base.inspect"
 local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local room = require "tidewire.room"
+local users = require "tidewire.users"
 
 ---@class tidewire
 local tw = {
@@ -32,6 +33,8 @@ local tw = {
   broadcast = room.broadcast,
   send = room.send,
   close = room.close,
+  user = users.get,
+  watch_users = users.watch,
 
   shared = require("tidewire.shared").get,
   keep = require("tidewire.reload.keep").get,

@@ -14,6 +14,7 @@ local option_types = require "tidewire.load.option_types"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
 local room_memory = require "tidewire.room_memory"
+local room_names = require "tidewire.room_names"
 local send_options = require "tidewire.send_options"
 local suggest = require "tidewire.base.suggest"
 
@@ -50,6 +51,10 @@ function room.get(name)
     error(("tw.room: a name is needed, got %s")
       :format(name == "" and '""' or option_types.kind(name)), 2)
   end
+  local problem = room_names.problem(name)
+  if problem then
+    error("tw.room: " .. problem, 2)
+  end
   return setmetatable({ name = name }, Room)
 end
 
@@ -68,7 +73,8 @@ end
 
 --- The value by a codec: false for one that only another worker's code has; or nil and why the
 --- codec refuses the value.
-local function encode(list, value, number, checks_utf8)
+---@param wanted_kind "text"|"binary"|nil  in place of the codec's
+local function encode(list, value, number, checks_utf8, wanted_kind)
   local codec, payload, kind = registry.codecs[number], nil, nil
   if not codec then
     return false, false
@@ -77,6 +83,7 @@ local function encode(list, value, number, checks_utf8)
   end
   if not payload then
     payload, kind = codecs.encode(codec, value)
+    kind = payload and codecs.kind(codec, kind, wanted_kind) or kind
     if payload and kind == "text" and checks_utf8 and not utf8.len(payload) then
       return nil, NOT_UTF8
     end
@@ -91,9 +98,10 @@ end
 
 --- Adds the encodings of the value by these codecs. Throws, at the script's line, where a codec
 --- refuses the value.
-local function add_encodings(list, what, value, codec_numbers)
+local function add_encodings(list, what, value, codec_numbers, wanted_kind)
+  -- of one codec, C sees what is no UTF-8
   for _, number in ipairs(codec_numbers) do
-    local payload, kind = encode(list, value, number, #codec_numbers > 1) -- of one, C sees it
+    local payload, kind = encode(list, value, number, #codec_numbers > 1, wanted_kind)
     if payload == nil then
       error(("%s: %s"):format(what, kind), 4)
     end
@@ -127,10 +135,10 @@ end
 --- sent: a value that one codec refuses reaches no connection. Returns the number of connections
 --- for which it was queued, and its offset in the room's memory.
 local function publish(what, value, codec_numbers, remembered, room_name, endpoint, except, key,
-                       stays_plain)
+                       stays_plain, wanted_kind)
   local list = {}
   while true do
-    add_encodings(list, what, value, codec_numbers)
+    add_encodings(list, what, value, codec_numbers, wanted_kind)
     if remembered then
       add_remembered(list, what, value, remembered)
       remembered = nil
@@ -152,6 +160,9 @@ local function check_room(value, method)
     error(("room:%s: call it with a colon, room:%s(…)"):format(method, method), 3)
   end
 end
+
+--- For users.lua.
+room.publish = publish
 
 ---@class tidewire.RoomBroadcastOptions
 ---@field except tidewire.Conn|string|nil
@@ -219,6 +230,13 @@ end
 function Room:members()
   check_room(self, "members")
   return presence.members(self.name)
+end
+
+--- The names of the users with a connection in the room, over all workers, sorted.
+---@return string[]
+function Room:users()
+  check_room(self, "users")
+  return presence.users(self.name)
 end
 
 --- Calls f("join" or "leave", member) for each connection that joins or leaves from now on, each

@@ -20,6 +20,7 @@ local known = {
   ["send"] = { compress = true, key = true, kind = true },
   ["tw.send"] = { compress = true, key = true, kind = true },
   ["room:broadcast"] = { compress = true, except = true, key = true },
+  ["user:send"] = { compress = true, except = true, key = true, kind = true },
   ["tw.broadcast"] = { compress = true, endpoint = true, except = true, key = true },
 }
 
@@ -116,6 +117,23 @@ local function integer_of(what, except, level)
   end
   error(("%s: except must be a connection or its conn.id, got %s")
     :format(what, option_types.kind(except)), level + 1)
+end
+
+--- Reads the options of a send to a user: a kind, a table, the connection to leave out, or nil.
+---@param what "user:send"
+---@param options any
+---@param level integer  as of `error`, from the caller's view
+---@return "text"|"binary"|nil kind
+---@return string|nil key
+---@return true|nil stays_plain
+---@return integer|nil except  the connection's integer
+function send_options.of_user(what, options, level)
+  if Conn.is(options) then
+    return nil, nil, nil, Conn.integer(options)
+  end
+  local kind, key, stays_plain = send_options.of_send(what, options, level + 1)
+  local except = type(options) == "table" and options.except or nil
+  return kind, key, stays_plain, integer_of(what, except, level + 1)
 end
 
 --- Reads the options of a broadcast: a table, the connection to leave out, or nil.

@@ -48,6 +48,7 @@
 ---@field conn_key lightuserdata  the key of a conn's integer in its object
 ---@field guarded tidewire.core.guarded
 ---@field wait_marker lightuserdata  a coroutine yields it to C in order to sleep
+---@field user_room string  what the names of users' rooms begin with
 ---@field exit_marker lightuserdata  a coroutine yields it to C in order to end after os.exit
 ---@field close_codes tidewire.core.close_codes
 ---@field limits tidewire.core.limits
@@ -197,7 +198,13 @@ function core.endpoint_taken(number) end
 ---@return boolean was_open
 function core.join(conn, room, info) end
 
---- Turns the event `presence_changed` on or off for the joins and leaves of this room.
+--- Gives a connection another user; the limit of a user's connections does not count.
+---@param conn integer
+---@param user string?  nil: none
+function core.set_user(conn, user) end
+
+--- Turns the event `presence_changed` on or off for the changes of this room; by core.user_room for
+--- the first and the last connection of each user.
 ---@param room string
 ---@param on boolean
 function core.watch(room, on) end
@@ -218,8 +225,8 @@ function core.rooms_of(conn) end
 ---@return integer
 function core.room_size(room) end
 
---- The members of a room over all workers, in no order. The list has three values for each: its
---- integer, the name of its endpoint as JSON, and its info as JSON or false.
+--- The members of a room over all workers, in no order. The list has four values for each: its
+--- integer, the name of its endpoint as JSON, its info as JSON or false, and its user or false.
 ---@param room string
 ---@return (integer|string|false)[] members
 function core.room_members(room) end

@@ -57,6 +57,11 @@
 ---@field heartbeat? "frame"|"json"
 ---@field name? string               conn.name; the endpoint's path by default
 ---@field max_connections? integer   the limit on this endpoint's connections
+--- user: the name of a connection's user: a field that `validate` returns, or a function. It is a
+--- string or an integer, nil for none.
+---@field user? string|fun(conn: tidewire.Conn): string|integer|nil
+---@field user_connections? integer  of one user, at this endpoint
+---@field user_limit? "refuse"|"replace"  beyond it: the new connection closes, or the oldest one
 ---@field max_message_size? tidewire.Size
 ---@field max_fragments? integer     frames that one message may have
 ---@field message_timeout? number    seconds that a message may take; 0: for ever
@@ -254,6 +259,7 @@
 ---@field connected boolean              false while a session waits for its client
 ---@field rtt number?                    round trip of the last answered ping, in seconds
 ---@field backlog integer                bytes in the client's queue
+---@field user any                      with the option `user`: its name, nil for none
 ---@field [string] any
 local Conn = {}
 
@@ -408,9 +414,14 @@ function Room:size() end
 ---@return tidewire.Member[]
 function Room:members() end
 
+--- The names of the users with a connection in the room, sorted.
+---@return string[]
+function Room:users() end
+
 ---@class tidewire.Watcher
 ---@field on_join? fun(member: tidewire.Member)
 ---@field on_leave? fun(member: tidewire.Member)
+---@field by? "user"  only for the first connection of a user in the room, and for the last one
 
 --- Calls f("join" or "leave", member), or on_join(member) and on_leave(member), for each connection
 --- that joins or leaves from now on. These functions may wait.
@@ -436,6 +447,35 @@ function Room:watch(f) end
 ---@field id string    conn.id
 ---@field name string  conn.name
 ---@field info any     the value that conn:join was given
+---@field user string?  conn.user
+
+--- The connections of a user.
+---@class tidewire.User
+---@field name string
+local User = {}
+
+---@class tidewire.UserSendOptions: tidewire.SendOptions
+---@field except tidewire.Conn|string|nil  the connection to leave out, or its conn.id
+
+--- Sends a value to all connections of the user.
+---@param value any
+---@param options? tidewire.MessageKind|tidewire.UserSendOptions|tidewire.Conn
+---@return integer delivered  the number of connections for which it was queued
+function User:send(value, options) end
+
+--- Closes all connections of the user. Their queued messages are sent first.
+---@param code? integer   1000 by default, as of conn:close
+---@param reason? string  UTF-8, at most 123 bytes
+---@return integer closed  their number
+function User:close(code, reason) end
+
+--- The conn.id of each connection of the user, in no order.
+---@return string[]
+function User:connections() end
+
+--- Has the user a connection?
+---@return boolean
+function User:online() end
 
 ---@class tidewire.Watch
 local Watch = {}
@@ -490,6 +530,21 @@ function tw.await(begin) end
 ---@param name string
 ---@return tidewire.Room
 function tw.room(name) end
+
+--- The user of a name, which is conn.user of the user's connections.
+---@param name string|integer  7 is the same as "7"
+---@return tidewire.User
+function tw.user(name) end
+
+---@class tidewire.UserWatcher
+---@field on_online? fun(name: string)
+---@field on_offline? fun(name: string)
+
+--- Calls f("online" or "offline", name), or on_online(name) and on_offline(name), for each user
+--- with a first connection from now on, or without the last one. These functions may wait.
+---@param f (fun(event: "online"|"offline", name: string))|tidewire.UserWatcher
+---@return tidewire.Watch
+function tw.watch_users(f) end
 
 ---@class tidewire.BroadcastOptions
 ---@field endpoint string?  a path: only to connections of this endpoint

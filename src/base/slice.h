@@ -20,6 +20,10 @@ static inline struct slice slice_of(const char *text) {
     return (struct slice){text, strlen(text)};
 }
 
+static inline bool slice_equal(struct slice one, struct slice other) {
+    return one.len == other.len && (one.len == 0 || memcmp(one.bytes, other.bytes, one.len) == 0);
+}
+
 /* Is it exactly this C string? */
 static inline bool slice_is(struct slice s, const char *text) {
     return s.len == strlen(text) && (s.len == 0 || memcmp(s.bytes, text, s.len) == 0);

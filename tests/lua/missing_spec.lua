@@ -67,7 +67,7 @@ describe("an error about a missing name suggests the right one:", function()
       "attempt to call a nil value (method 'send'); did you mean room:broadcast?",
     ['tw.room("a"):zzzzzz(1)'] =
       "attempt to call a nil value (method 'zzzzzz'); room has broadcast, clear_history, "
-        .. "history, members, name, offset, size and watch",
+        .. "history, members, name, offset, size, users and watch",
     ['return tw.room("a").nam .. "x"'] =
       "attempt to concatenate a nil value (field 'nam'); did you mean room.name?",
     ["tw.after(9, print):cancle()"] =

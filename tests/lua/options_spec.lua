@@ -358,7 +358,8 @@ describe("effective values", function()
     assert.same({
       codec = "text", ping_period = 30, pong_period = 300, heartbeat = "frame",
       max_message_size = 1048576, max_fragments = 1048576, message_timeout = 300,
-      max_backlog = 1048576, slow_client = "close", require_origin = false, handler_timeout = 1,
+      max_backlog = 1048576, slow_client = "close", user_limit = "refuse", require_origin = false,
+      handler_timeout = 1,
       control_rate = { frames = 100, per = 1, burst = 1000 },
     }, options.merge("handler", {}))
     assert.same(limits({}),

@@ -21,7 +21,8 @@ after_each(function() world:uninstall() end)
 
 --- A connection joins or leaves; info is JSON.
 local function move(joined, integer, info)
-  world:event("presence_changed", 0, integer, "lobby", joined, '"the door"', info)
+  local event = joined and "join" or "leave"
+  world:event("presence_changed", 0, integer, "lobby", event, '"the door"', info)
 end
 
 local function note(event, member)
@@ -37,12 +38,16 @@ end
 describe("room:members", function()
   it("returns each member's info, of any type", function()
     function world.core.room_members()
-      return { 1, '"a"', false, 2, '"a"', "false", 3, '"a"', "null", 4, '"a"', '{"user":"ada"}' }
+      return {
+        1, '"a"', false, false, 2, '"a"', "false", false, 3, '"a"', "null", "bob", 4, '"a"',
+        '{"user":"ada"}', false,
+      }
     end
     local members = lobby:members()
     assert.same({ id = "1", name = "a" }, members[1])
     assert.same({ id = "2", name = "a", info = false }, members[2])
     assert.equal(require("tidewire").null, members[3].info)
+    assert.equal("bob", members[3].user)
     assert.same({ user = "ada" }, members[4].info)
   end)
 end)

@@ -50,12 +50,12 @@ local function add_members(core, rooms)
   function core.room_members(name)
     local list = {}
     for id, info in pairs(rooms[name] or {}) do
-      table.move({ id, '"a name"', info ~= true and info }, 1, 3, #list + 1, list)
+      table.move({ id, '"a name"', info ~= true and info, false }, 1, 4, #list + 1, list)
     end
     return list
   end
 
-  function core.room_size(name) return #core.room_members(name) // 3 end
+  function core.room_size(name) return #core.room_members(name) // 4 end
 end
 
 local function add_publish(core)

@@ -36,7 +36,8 @@ describe("the stand-in of a new app's specs", function()
     end
   end)
 
-  it("has the methods of rooms, timers and stores", function()
+  it("has the methods of rooms, users, timers and stores", function()
+    compare(class_of(tw.user("a")), class_of(other.user("a")), "user:")
     compare(class_of(tw.room("a")), class_of(other.room("a")), "room:")
     compare(class_of(tw.after(1, print)), class_of(other.after(1, print)), "timer:")
     compare(class_of(tw.shared("a")), class_of(other.shared("a")), "store:")

@@ -210,6 +210,11 @@ local function add_conns(world, core)
     return is_first
   end
 
+  function core.set_user(id, user)
+    check_integer(id)
+    world.conns[id].user = user
+  end
+
   --- Those that have not been forgotten.
   function core.endpoint_taken(number)
     local taken = 0
@@ -355,8 +360,9 @@ function FakeCore:install()
   }
   core.limits = {
     close_reason_bytes = 123, message_key_bytes = 1024, store_key_bytes = 1024, stores = 256,
-    upstream_headers = 256, upstream_subprotocols = 32,
+    upstream_headers = 256, upstream_subprotocols = 32, user_name_bytes = 256,
   }
+  core.user_room = "\0tidewire user\0"
   function core.close_code_is_valid(code)
     return code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006)
       or code >= 3000 and code <= 4999

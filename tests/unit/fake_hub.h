@@ -201,12 +201,13 @@ static inline void fake_forgotten(void *user, struct conn *conn) {
 }
 
 /* Somebody joined (+) or left (-) a room that this worker watches; it may be of another worker. */
-static inline void fake_presence_changed(void *user, conn_id id, struct slice room, bool joined,
-                                         const char *endpoint_name, const char *info) {
+static inline void fake_presence_changed(void *user, const struct presence *presence) {
     struct fake *f = user;
+    const char *info = presence->info;
     int len = snprintf(f->journal + f->journal_len, sizeof f->journal - f->journal_len,
-                       "%s%c%.*s(%u,%s,%s)", f->journal_len > 0 ? " " : "", joined ? '+' : '-',
-                       (int)room.len, room.bytes, conn_id_slot(id), endpoint_name,
+                       "%s%c%.*s(%u,%s,%s)", f->journal_len > 0 ? " " : "",
+                       presence->change == PRESENCE_JOINED ? '+' : '-', (int)presence->room.len,
+                       presence->room.bytes, conn_id_slot(presence->id), presence->endpoint_name,
                        info == NULL ? "" : info);
     f->journal_len += (size_t)len;
 }

@@ -129,8 +129,7 @@ static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, c
 static void on_forgotten(void *user, struct conn *conn) {
 }
 
-static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
-                                const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, const struct presence *presence) {
 }
 
 static const struct hub_events events = {.opened = on_event,
@@ -195,7 +194,8 @@ static void send_one(struct worker_ *worker) {
         hub_send_anywhere(worker->hub, id, 0, message_new(OPCODE_BINARY, &word, sizeof word));
 }
 
-static void count_member(void *user, conn_id id, const char *name, const char *info) {
+static void count_member(void *user, conn_id id, const char *name, const char *info,
+                         struct slice user_name) {
     CHECK(info != NULL && strlen(info) < 8 && strcmp(name, "\"name\"") == 0);
     ++*(uint32_t *)user;
 }

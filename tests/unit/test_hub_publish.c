@@ -99,13 +99,14 @@ static void on_forgotten(void *user, struct conn *conn) {
 static char told[256];
 static uint32_t leave_at_once; /* clients that leave the lobby when another has left, as bits */
 
-static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
-                                const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, const struct presence *presence) {
+    const char *info = presence->info;
     size_t index = 0, len = strlen(told);
-    while (clients[index].id != id)
+    while (clients[index].id != presence->id)
         index++;
-    snprintf(told + len, sizeof(told) - len, "%c%zu%.*s:%s ", joined ? '+' : '-', index,
-             (int)room.len, room.bytes, info == NULL ? "" : info);
+    snprintf(told + len, sizeof(told) - len, "%c%zu%.*s:%s ",
+             presence->change == PRESENCE_JOINED ? '+' : '-', index, (int)presence->room.len,
+             presence->room.bytes, info == NULL ? "" : info);
     uint32_t leavers = leave_at_once;
     leave_at_once = 0;
     for (size_t i = 0; leavers >> i != 0; i++)

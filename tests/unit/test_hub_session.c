@@ -18,7 +18,8 @@ static struct fake *fake_sessions(void) {
 /* A client with this secret, which has got so many messages; its hooks have not run. */
 static struct fake_client *arrive_as(struct fake *f, const char *name, int64_t received) {
     struct fake_client *client = fake_admit(f);
-    assert_true(hub_assign_session(f->hub, client->conn, 0, slice_of(name), received));
+    assert_true(hub_assign_session(f->hub, client->conn, 0, slice_of(name), received,
+                                   (struct slice){NULL, 0}));
     hub_open(f->hub, client->conn, client);
     return client;
 }

@@ -218,9 +218,8 @@ static void test_slow(void **state) {
 
 /* News of a join runs code of the script's, which may be spoken to, and take mail, in the middle of
  * other mail. */
-static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
-                                const char *endpoint_name, const char *info) {
-    if (room.len == ATTIC.len) {
+static void on_presence_changed(void *user, const struct presence *presence) {
+    if (presence->room.len == ATTIC.len) {
         publish(two, "4");
         hub_take_mail(one->hub);
         publish(one, "5");
@@ -384,7 +383,8 @@ static void test_newcomer(void **state) {
 
 static char listed[256];
 
-static void list_member(void *user, conn_id id, const char *name, const char *info) {
+static void list_member(void *user, conn_id id, const char *name, const char *info,
+                        struct slice user_name) {
     size_t len = strlen(listed);
     snprintf(listed + len, sizeof listed - len, "%u:%s:%s ", conn_id_worker(id), name,
              info == NULL ? "" : info);

@@ -275,7 +275,7 @@ static void test_watching(void **state) {
 }
 
 static struct mail *mail_with(struct message *message) {
-    struct mail *mail = mail_new(MAIL_PUBLISH, EVERYONE, NULL, NULL);
+    struct mail *mail = mail_new(MAIL_PUBLISH, EVERYONE);
     mail_set_message(mail, message);
     return mail;
 }

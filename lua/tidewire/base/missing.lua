@@ -48,6 +48,11 @@ local other_words = {
     exec = "tw.run", execute = "tw.run", popen = "tw.run", system = "tw.run", clock = "tw.now",
     store = "tw.shared", cache = "tw.shared", kick = "tw.close", disconnect = "tw.close",
   },
+  ["user"] = {
+    broadcast = "user:send", emit = "user:send", publish = "user:send", kick = "user:close",
+    disconnect = "user:close", is_online = "user:online", ids = "user:connections",
+    count = "#user:connections()",
+  },
   ["tw.log"] = {
     warning = "tw.log.warn", err = "tw.log.error", critical = "tw.log.error",
     fatal = "tw.log.error", trace = "tw.log.debug", notice = "tw.log.info", print = "tw.log.info",

@@ -80,6 +80,15 @@ local function warn_of_heartbeats(report, place, before, values)
   end
 end
 
+--- A limit of each user's connections, and no users.
+local function warn_of_users(report, place, before, values)
+  if values.user_connections and values.user == nil then
+    report:warn({ file = place.file, path = {} },
+      ("%suser_connections limits no connection: the option `user`, which says whose connection it "
+        .. "is, is not set"):format(before))
+  end
+end
+
 --- Checks a handler's table and makes an endpoint of it.
 ---@param report tidewire.AppReport
 ---@param path string
@@ -97,6 +106,7 @@ function app_endpoints.new(report, path, handler, place, before, sources, facts)
   values.name = values.name or path
   warn_of_periods(report, place, before, values)
   warn_of_heartbeats(report, place, before, values)
+  warn_of_users(report, place, before, values)
   return {
     path = path,
     name = values.name,

@@ -6,6 +6,7 @@
 -- variable also read text. Pure functions, run while an app loads and for arguments of the API.
 -- Knows no option by name: options.lua has those.
 
+local conn_names = require "tidewire.base.conn_names"
 local compression = require "tidewire.load.compression"
 local headers = require "tidewire.base.headers"
 local origins = require "tidewire.load.origins"
@@ -443,6 +444,22 @@ types.resume = {
     return resume.check(value, check_field)
   end,
   from_text = resume.from_text,
+}
+
+--- A field of the script's own, which `validate` sets, or a function(conn).
+types.user = {
+  expected = constant 'the name of a field that validate returns, as in "username", or a function',
+  check = function(value)
+    if type(value) == "function" then
+      return true, value
+    elseif type(value) ~= "string" or value == "" then
+      return false
+    elseif conn_names[value] then
+      return false, ('%s is of every connection itself, and names no user; write a field that '
+        .. 'validate returns, or a function(conn)'):format(option_types.quote(value))
+    end
+    return true, value
+  end,
 }
 
 types.address = {

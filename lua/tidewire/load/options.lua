@@ -42,6 +42,10 @@ local handler = {
     env = "HEARTBEAT" },
   { name = "name", type = "text" }, -- its default is the endpoint's path
   { name = "max_connections", type = "count" },
+  { name = "user", type = "user" },
+  { name = "user_connections", type = "count" },
+  { name = "user_limit", type = "choice", choices = { "refuse", "replace" }, default = "refuse",
+    env = "USER_LIMIT" },
   { name = "max_message_size", type = "size", min = 1, max = (1 << 31) - 1, default = MIB,
     env = "MAX_MESSAGE_SIZE" },
   { name = "max_fragments", type = "count", default = MIB, env = "MAX_FRAGMENTS" },

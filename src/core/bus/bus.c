@@ -217,25 +217,23 @@ bool bus_must_make_room(struct bus *bus, unsigned worker) {
 
 /* ---- rooms ---- */
 
-/* Under the lock: posts the change to the workers that watch this room, but for `except`. */
-static void post_presence(struct bus *bus, unsigned except, const struct room_entry *entry,
-                          conn_id id, bool joined, struct wakeups *wakeups) {
-    struct slice room = room_entry_room(entry);
-    if (!directory_is_watched(&bus->directory, room))
+void bus_post_presence(struct bus *bus, unsigned except, const struct room_entry *entry, conn_id id,
+                       enum presence_change change, struct wakeups *wakeups) {
+    struct slice room = room_entry_room(entry), watched = watched_name(room);
+    if (!directory_is_watched(&bus->directory, watched))
         return;
+    const struct presence presence = {
+        change, id, room, bus_user_of(bus, id), room_entry_name(entry), room_entry_info(entry),
+    };
     for (unsigned other = 0; other < bus_workers(bus); other++) {
-        if (other == except || !directory_watches(&bus->directory, other, room))
+        if (other == except || !directory_watches(&bus->directory, other, watched))
             continue;
         if (bus->workers[other].box.bytes / 2 > bus->mail_max) {
             /* the change is lost: that worker's list of members is wrong from now on */
             posted(bus, other, false, true, wakeups);
             continue;
         }
-        struct mail *mail =
-            mail_new(MAIL_PRESENCE_CHANGED, room, room_entry_name(entry), room_entry_info(entry));
-        mail->id = id;
-        mail->joined = joined;
-        bus_post(bus, other, mail, wakeups);
+        bus_post(bus, other, mail_new_presence(&presence), wakeups);
     }
 }
 
@@ -246,7 +244,7 @@ struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_
     uv_mutex_lock(&bus->lock);
     struct mail *mail = bus_take(bus, worker);
     *entry = directory_join(&bus->directory, worker, room, id, endpoint, name, info);
-    post_presence(bus, worker, *entry, id, true, &wakeups);
+    bus_post_presence(bus, worker, *entry, id, PRESENCE_JOINED, &wakeups);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
     return mail;
@@ -258,7 +256,11 @@ void bus_leave_room(struct bus *bus, unsigned worker, struct room_entry *entry, 
     uv_mutex_lock(&bus->lock);
     if (mail != NULL)
         *mail = bus_take(bus, worker);
-    post_presence(bus, mail != NULL ? worker : BUS_MAX_WORKERS, entry, id, false, &wakeups);
+    if (is_user_room(room_entry_room(entry)))
+        bus_leave_user(bus, entry, id, &wakeups);
+    else
+        bus_post_presence(bus, mail != NULL ? worker : BUS_MAX_WORKERS, entry, id, PRESENCE_LEFT,
+                          &wakeups);
     directory_leave(&bus->directory, entry);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
@@ -284,11 +286,22 @@ uint32_t bus_room_size(struct bus *bus, struct slice room) {
     return size;
 }
 
-void bus_room_members(struct bus *bus, struct slice room,
-                      void (*f)(void *user, conn_id id, const char *name, const char *info),
-                      void *user) {
+/* For each member, with its user. */
+struct member_call {
+    struct bus *bus;
+    bus_member_fn *f;
+    void *user;
+};
+
+static void call_for_member(void *user, conn_id id, const char *name, const char *info) {
+    const struct member_call *call = user;
+    call->f(call->user, id, name, info, bus_user_of(call->bus, id));
+}
+
+void bus_room_members(struct bus *bus, struct slice room, bus_member_fn *f, void *user) {
+    struct member_call call = {bus, f, user};
     uv_mutex_lock(&bus->lock);
-    directory_members(&bus->directory, room, f, user);
+    directory_members(&bus->directory, room, call_for_member, &call);
     uv_mutex_unlock(&bus->lock);
 }
 

@@ -27,6 +27,7 @@
 #include "core/bus/room_memory.h"
 #include "core/bus/sessions.h"
 #include "core/bus/stats.h"
+#include "core/bus/users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -111,10 +112,33 @@ void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on);
 uint32_t bus_room_size(struct bus *bus, struct slice room);
 /* The codecs of the members. */
 void bus_room_codecs(struct bus *bus, struct slice room, struct codec_list *list);
+/* A member: its endpoint's name and its info as of room_entry_name() and room_entry_info(), and the
+ * name of its user (no bytes: none). */
+typedef void bus_member_fn(void *user, conn_id id, const char *name, const char *info,
+                           struct slice user_name);
 /* Calls f for each member; f must not call the bus. */
-void bus_room_members(struct bus *bus, struct slice room,
-                      void (*f)(void *user, conn_id id, const char *name, const char *info),
-                      void *user);
+void bus_room_members(struct bus *bus, struct slice room, bus_member_fn *f, void *user);
+
+/* ---- users (bus_users.c) ---- */
+
+/* A connection, announced before, that becomes one of a user's. */
+struct user_join {
+    struct slice room; /* of the user: users.h */
+    conn_id id;
+    uint32_t endpoint;
+    const char *endpoint_name; /* as JSON */
+    uint32_t max;              /* the user's connections of this endpoint at most; 0: any number */
+    bool replaces;             /* above it: close the oldest one, instead of no entry */
+    conn_id except;            /* a connection that does not count; 0: none */
+};
+
+/* Adds it to the user's room. `*entry`: NULL: the user has `max` connections. `*replaced`: the
+ * number of connections that their workers are to close for it. Returns the worker's own mail from
+ * before: deliver it before the connection joins the worker's own room. */
+struct mail *bus_join_user(struct bus *bus, unsigned worker, const struct user_join *join,
+                           struct room_entry **entry, uint32_t *replaced);
+/* A member of a room has another user now: reports it to all workers that watch the room. */
+void bus_user_changed(struct bus *bus, const struct room_entry *entry, conn_id id);
 
 /* ---- rooms with a memory (bus_memory.c; room_memory.h) ---- */
 

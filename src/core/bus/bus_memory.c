@@ -45,6 +45,8 @@ bool bus_memory_applies(struct bus *bus, struct slice room) {
 }
 
 uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast) {
+    if (is_user_room(broadcast->room)) /* no pattern is meant for it */
+        return 0;
     struct memory_time now = time_now();
     uint64_t offset = room_memory_add(&bus->memory, broadcast, &now);
     note_sweep(bus);

@@ -11,7 +11,9 @@
 struct conn_entry {
     conn_id id; /* 0: none */
     uint32_t endpoint;
-    bool is_closing; /* a worker has called bus_close() */
+    bool is_closing;         /* a worker has called bus_close() */
+    uint64_t number;         /* in the order in which connections were announced */
+    struct room_entry *user; /* in the room of its user; NULL: it has none */
 };
 
 struct bus_worker {
@@ -47,6 +49,7 @@ struct bus {
     unsigned asked; /* as an endpoint's, for what belongs to none */
     uint32_t endpoint_count;
     struct endpoint_counts *counts; /* of all announced connections */
+    uint64_t announced;             /* how many there have been */
     struct room_memory memory;
     atomic_bool remembers;     /* rooms of some names have a memory */
     _Atomic uint64_t sweep_at; /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
@@ -60,6 +63,21 @@ struct wakeups {
     size_t waiting;  /* its bytes; 0: no worker has much */
     bool is_full;    /* from now on mail is lost */
 };
+
+/* Under the lock. NULL: the connection is closed. */
+struct conn_entry *bus_find_conn(struct bus *bus, conn_id id);
+/* Under the lock: the name of its user; no bytes: it has none. */
+struct slice bus_user_of(struct bus *bus, conn_id id);
+/* Under the lock: asks the worker of a connection to close it. */
+void bus_post_close(struct bus *bus, struct conn_entry *conn, unsigned code, struct slice reason,
+                    struct wakeups *wakeups);
+/* Under the lock: posts a change of a room to the workers that watch it, but for `except`
+ * (BUS_MAX_WORKERS: to all). */
+void bus_post_presence(struct bus *bus, unsigned except, const struct room_entry *entry, conn_id id,
+                       enum presence_change change, struct wakeups *wakeups);
+/* Under the lock, before a connection leaves the room of its user. */
+void bus_leave_user(struct bus *bus, const struct room_entry *entry, conn_id id,
+                    struct wakeups *wakeups);
 
 /* Under the lock: all mail of a worker, oldest first. */
 struct mail *bus_take(struct bus *bus, unsigned worker);

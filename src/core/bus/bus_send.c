@@ -11,8 +11,7 @@
 
 /* ---- broadcasts ---- */
 
-/* Under the lock. NULL: the connection is closed. */
-static struct conn_entry *find_conn(struct bus *bus, conn_id id) {
+struct conn_entry *bus_find_conn(struct bus *bus, conn_id id) {
     if (conn_id_worker(id) >= BUS_MAX_WORKERS)
         return NULL;
     const struct bus_worker *entry = &bus->workers[conn_id_worker(id)];
@@ -65,7 +64,7 @@ struct posting {
 static conn_id find_except(struct bus *bus, unsigned publisher, const struct broadcast *broadcast) {
     if (broadcast->except == 0 || conn_id_worker(broadcast->except) == publisher)
         return 0; /* the publisher's own hub skips it */
-    const struct conn_entry *conn = find_conn(bus, broadcast->except);
+    const struct conn_entry *conn = bus_find_conn(bus, broadcast->except);
     bool is_receiver = conn != NULL && broadcast_is_for(broadcast, conn->endpoint) &&
                        (broadcast->room.bytes == NULL ||
                         directory_has(&bus->directory, broadcast->room, broadcast->except));
@@ -74,7 +73,8 @@ static conn_id find_except(struct bus *bus, unsigned publisher, const struct bro
 
 /* Under the lock: does `except` belong to this worker and have this codec? */
 static bool is_for_except(struct bus *bus, const struct posting *posting, uint32_t codec) {
-    const struct conn_entry *conn = posting->except == 0 ? NULL : find_conn(bus, posting->except);
+    const struct conn_entry *conn =
+        posting->except == 0 ? NULL : bus_find_conn(bus, posting->except);
     return conn != NULL && conn_id_worker(posting->except) == posting->worker &&
            codec_on(bus, posting->worker, conn->endpoint) == codec;
 }
@@ -92,10 +92,8 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
         count--;
     if (count == 0)
         return 0;
-    bool fits = bus_has_room(bus, posting->worker,
-                             mail_cost(broadcast->room, NULL, NULL, encoding->message));
-    struct mail *mail =
-        mail_new(fits ? MAIL_PUBLISH : MAIL_LOST_PUBLISH, broadcast->room, NULL, NULL);
+    bool fits = bus_has_room(bus, posting->worker, mail_cost(broadcast->room, encoding->message));
+    struct mail *mail = mail_new(fits ? MAIL_PUBLISH : MAIL_LOST_PUBLISH, broadcast->room);
     mail->endpoint = broadcast->endpoint;
     mail->codec = encoding->codec;
     if (!fits) {
@@ -162,7 +160,8 @@ struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t
     struct mail *mail = bus_take(bus, worker);
     uint32_t slot = conn_id_slot(id);
     grow_conns(&bus->workers[worker], slot);
-    bus->workers[worker].conns[slot] = (struct conn_entry){id, endpoint, false};
+    bus->workers[worker].conns[slot] =
+        (struct conn_entry){.id = id, .endpoint = endpoint, .number = ++bus->announced};
     endpoint_counts_add(&bus->counts, bus->directory.workers, endpoint, worker);
     uv_mutex_unlock(&bus->lock);
     return mail;
@@ -170,7 +169,7 @@ struct mail *bus_announce(struct bus *bus, unsigned worker, conn_id id, uint32_t
 
 void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_lock(&bus->lock);
-    struct conn_entry *conn = find_conn(bus, id);
+    struct conn_entry *conn = bus_find_conn(bus, id);
     if (conn != NULL) {
         endpoint_counts_remove(&bus->counts, conn->endpoint, worker);
         *conn = (struct conn_entry){0};
@@ -180,7 +179,7 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
 
 /* As find_conn(), but NULL after bus_close(), too: one close is enough, and nothing follows it. */
 static struct conn_entry *find_open_conn(struct bus *bus, conn_id id) {
-    struct conn_entry *conn = find_conn(bus, id);
+    struct conn_entry *conn = bus_find_conn(bus, id);
     return conn == NULL || conn->is_closing ? NULL : conn;
 }
 
@@ -203,8 +202,8 @@ enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct mes
     if (conn != NULL && codec_on(bus, conn_id_worker(id), conn->endpoint) == codec) {
         *endpoint = conn->endpoint;
         unsigned other = conn_id_worker(id);
-        bool fits = bus_has_room(bus, other, mail_cost(nowhere, NULL, NULL, message));
-        struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere, NULL, NULL);
+        bool fits = bus_has_room(bus, other, mail_cost(nowhere, message));
+        struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere);
         mail->id = id;
         if (fits)
             mail_set_message(mail, message);
@@ -216,17 +215,21 @@ enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct mes
     return result;
 }
 
+void bus_post_close(struct bus *bus, struct conn_entry *conn, unsigned code, struct slice reason,
+                    struct wakeups *wakeups) {
+    struct mail *mail = mail_new(MAIL_CLOSE, reason);
+    mail->id = conn->id;
+    mail->code = code;
+    conn->is_closing = true;
+    bus_post(bus, conn_id_worker(conn->id), mail, wakeups);
+}
+
 bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason) {
     struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
     struct conn_entry *conn = find_open_conn(bus, id);
-    if (conn != NULL) {
-        conn->is_closing = true;
-        struct mail *mail = mail_new(MAIL_CLOSE, reason, NULL, NULL);
-        mail->id = id;
-        mail->code = code;
-        bus_post(bus, conn_id_worker(id), mail, &wakeups);
-    }
+    if (conn != NULL)
+        bus_post_close(bus, conn, code, reason, &wakeups);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
     return conn != NULL;

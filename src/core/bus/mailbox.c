@@ -13,20 +13,36 @@ static size_t text_size(const char *text) {
     return text == NULL ? 0 : strlen(text) + 1;
 }
 
-struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, const char *info) {
-    size_t name_size = text_size(name), info_size = text_size(info);
-    struct mail *mail = mem_zalloc(sizeof *mail + room.len + name_size + info_size);
-    char *at = mail->texts;
+/* With `more` bytes behind those of the room. */
+static struct mail *new_mail(enum mail_kind kind, struct slice room, size_t more) {
+    struct mail *mail = mem_zalloc(sizeof *mail + room.len + more);
     mail->kind = kind;
     if (room.bytes != NULL) {
-        memcpy(at, room.bytes, room.len);
-        mail->room = (struct slice){at, room.len};
-        at += room.len;
+        memcpy(mail->texts, room.bytes, room.len);
+        mail->room = (struct slice){mail->texts, room.len};
     }
-    if (name_size > 0)
-        mail->name = memcpy(at, name, name_size);
-    if (info_size > 0)
-        mail->info = memcpy(at + name_size, info, info_size);
+    return mail;
+}
+
+struct mail *mail_new(enum mail_kind kind, struct slice room) {
+    return new_mail(kind, room, 0);
+}
+
+struct mail *mail_new_presence(const struct presence *presence) {
+    size_t name = text_size(presence->endpoint_name), info = text_size(presence->info);
+    struct mail *mail =
+        new_mail(MAIL_PRESENCE_CHANGED, presence->room, name + info + presence->user.len);
+    char *at = mail->texts + presence->room.len;
+    mail->id = presence->id;
+    mail->change = presence->change;
+    if (name > 0)
+        mail->name = memcpy(at, presence->endpoint_name, name);
+    if (info > 0)
+        mail->info = memcpy(at + name, presence->info, info);
+    if (presence->user.bytes != NULL) {
+        at = memcpy(at + name + info, presence->user.bytes, presence->user.len);
+        mail->user = (struct slice){at, presence->user.len};
+    }
     return mail;
 }
 
@@ -40,10 +56,8 @@ void mail_free(struct mail *mail) {
     mem_free(mail);
 }
 
-size_t mail_cost(struct slice room, const char *name, const char *info,
-                 const struct message *message) {
-    size_t cost =
-        sizeof(struct mail) + room.len + text_size(name) + text_size(info) + ALLOCATION_BYTES;
+size_t mail_cost(struct slice room, const struct message *message) {
+    size_t cost = sizeof(struct mail) + room.len + ALLOCATION_BYTES;
     if (message != NULL)
         cost += sizeof *message + message->len + message->key_len + ALLOCATION_BYTES;
     return cost;
@@ -56,7 +70,8 @@ void mailbox_init(struct mailbox *box) {
 
 bool mailbox_push(struct mailbox *box, struct mail *mail) {
     bool was_empty = box->first == NULL;
-    box->bytes += mail_cost(mail->room, mail->name, mail->info, mail->message);
+    box->bytes += mail_cost(mail->room, mail->message) + text_size(mail->name) +
+                  text_size(mail->info) + mail->user.len;
     box->count++;
     *box->last = mail;
     box->last = &mail->next;

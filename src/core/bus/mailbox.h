@@ -9,6 +9,7 @@
 
 #include "base/conn_id.h"
 #include "base/table.h"
+#include "core/bus/presence.h"
 #include "core/frames/message.h"
 
 enum mail_kind {
@@ -28,26 +29,28 @@ struct mail {
     /* PUBLISH: the connection to skip, or 0; SEND, LOST_SEND, CLOSE: the receiver;
      * PRESENCE_CHANGED: the member */
     conn_id id;
-    uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of the receivers */
-    unsigned code;            /* CLOSE */
-    uint64_t offset;          /* PUBLISH: in the room's memory; 0: the room has none */
-    bool joined;              /* PRESENCE_CHANGED */
+    uint32_t endpoint, codec;    /* PUBLISH, LOST_PUBLISH: of the receivers */
+    unsigned code;               /* CLOSE */
+    uint64_t offset;             /* PUBLISH: in the room's memory; 0: the room has none */
+    enum presence_change change; /* PRESENCE_CHANGED */
     /* PUBLISH, LOST_PUBLISH: no bytes: all connections; PRESENCE_CHANGED; CLOSE: the reason */
     struct slice room;
     const char *name, *info; /* PRESENCE_CHANGED: as of room_entry_name(), room_entry_info() */
+    struct slice user;       /* PRESENCE_CHANGED: no bytes: none */
     char texts[];
 };
 
-/* Copies room, name and info (no bytes or NULL: none). All other fields are zero. */
-struct mail *mail_new(enum mail_kind kind, struct slice room, const char *name, const char *info);
+/* Copies the room (no bytes: none). All other fields are zero. */
+struct mail *mail_new(enum mail_kind kind, struct slice room);
+/* A PRESENCE_CHANGED, which copies all texts. */
+struct mail *mail_new_presence(const struct presence *presence);
 /* Sets the message, with a reference of its own. While mail for any worker holds it, its memory
  * counts in the limits of their mailboxes, and not as memory of queues (message_hold()). */
 void mail_set_message(struct mail *mail, struct message *message);
 void mail_free(struct mail *mail);
 
 /* Bytes of memory of such a mail; a message counts in each mailbox that holds it. */
-size_t mail_cost(struct slice room, const char *name, const char *info,
-                 const struct message *message);
+size_t mail_cost(struct slice room, const struct message *message);
 
 struct mailbox {
     size_t bytes;   /* cost of all mail; readers may look */

@@ -21,7 +21,8 @@ enum close_code {
     CLOSE_FIRST_REGISTERED = 3000, /* from here to 3999: for libraries and frameworks */
     CLOSE_FIRST_PRIVATE = 4000,    /* from here: for applications */
     CLOSE_TIMED_OUT = 4408,
-    CLOSE_REPLACED = 4409, /* the client's session has a newer connection */
+    CLOSE_REPLACED = 4409, /* the client's session, or its user, has a newer connection */
+    CLOSE_TOO_MANY = 4429, /* connections of one user */
     CLOSE_LAST = 4999
 };
 

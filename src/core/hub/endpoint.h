@@ -48,13 +48,15 @@ struct endpoint {
     struct message_rate rate;
     struct token_rate control_rate; /* pings and pongs of one client */
     /* permessage-deflate, for connections from now on but for `threshold` and `level` */
-    bool compresses;        /* agree with clients that offer it */
-    bool keeps_context;     /* … on keeping the windows from one message to the next */
-    uint8_t compress_level; /* zlib's, 1 to 9 */
-    size_t compress_min;    /* payloads of fewer bytes stay plain */
-    uint32_t generation;    /* of its code */
-    char *path;             /* its pattern, for the log; NULL: unknown; owned */
-    char *json_name;        /* conn.name as a JSON string with its quotes, for JSON pings; owned */
+    bool compresses;           /* agree with clients that offer it */
+    bool keeps_context;        /* … on keeping the windows from one message to the next */
+    uint8_t compress_level;    /* zlib's, 1 to 9 */
+    size_t compress_min;       /* payloads of fewer bytes stay plain */
+    uint32_t user_connections; /* of one user, over all workers; 0: no limit */
+    bool user_replaces;        /* above it the oldest one closes; else the new one */
+    uint32_t generation;       /* of its code */
+    char *path;                /* its pattern, for the log; NULL: unknown; owned */
+    char *json_name; /* conn.name as a JSON string with its quotes, for JSON pings; owned */
 
     /* the hub's */
     uint32_t number;

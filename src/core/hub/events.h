@@ -8,6 +8,7 @@
 
 #include "base/conn_id.h"
 #include "base/slice.h"
+#include "core/bus/presence.h"
 #include "core/frames/close_codes.h"
 #include "core/http/http_handler.h"
 
@@ -35,6 +36,7 @@ struct handshake_answer {
     const char *subprotocol; /* accepted: NULL or the chosen one */
     struct slice session;    /* accepted: the secret of the client's session; no bytes: none */
     int64_t received;    /* the messages that the client has of it; negative: it said no number */
+    struct slice user;   /* accepted: the name of its user; no bytes: none */
     const char *headers; /* refused: whole "Name: value\r\n" lines, or NULL */
     const char *body;    /* refused; or the reason of the close, UTF-8, CLOSE_REASON_MAX at most */
     size_t body_len;
@@ -63,10 +65,9 @@ struct hub_events {
     enum hook_state (*closed)(void *user, struct conn *conn, unsigned code, const char *reason,
                               size_t len);
 
-    /* A connection joined or left a watched room. A hook may run at this moment: only note the
-     * change, and call scripts later. `info` may be NULL. */
-    void (*presence_changed)(void *user, conn_id id, struct slice room, bool joined,
-                             const char *endpoint_name, const char *info);
+    /* A change of a watched room. A hook may run at this moment: only note the change, and call
+     * scripts later. */
+    void (*presence_changed)(void *user, const struct presence *presence);
 
     /* The connection is freed after this: its handshake failed, or `closed` has ended. */
     void (*forgotten)(void *user, struct conn *conn);

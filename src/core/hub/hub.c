@@ -188,6 +188,15 @@ bool hub_assign(struct hub *hub, struct conn *conn, uint32_t number) {
     return true;
 }
 
+void hub_unassign(struct hub *hub, struct conn *conn) {
+    hub_session_forget(hub, conn);
+    conn->is_special = false;
+    hub_rooms_leave_all(hub, conn);
+    hub_mail_withdraw(hub, conn);
+    limit_release(conn->endpoint->limit);
+    conn->endpoint = NULL;
+}
+
 /* The only function that frees a connection. */
 static void release(struct hub *hub, struct conn *conn) {
     hub->events->forgotten(hub->events_user, conn);
@@ -402,6 +411,8 @@ void hub_begin(struct hub *hub, struct conn *conn) {
         hub_session_begin(hub, conn);
     hub_timers_start(hub, conn);
     hub_schedule(hub, conn);
+    if (conn->session != NULL)
+        hub_session_take_user(hub, conn);
 }
 
 void hub_alive(struct hub *hub, struct conn *conn) {

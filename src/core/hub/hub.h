@@ -65,14 +65,17 @@ void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request
  * can reach the connection from now on, so call it before the client gets the answer. */
 bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
 /* The same with what the client has said of its session. On an endpoint with sessions, the
- * connection becomes one, or asks for the one that waits for it. */
+ * connection becomes one, or asks for the one that waits for it, if that has the same user (no
+ * bytes: none). */
 bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t endpoint, struct slice secret,
-                        int64_t received);
+                        int64_t received, struct slice user);
 conn_id hub_id_of(const struct conn *conn);
 /* For script/, which sets it in `handshake` and releases it in `forgotten`. */
 struct conn_object *hub_object_of(struct conn *conn);
 /* The endpoint of a connection, which never changes; NULL before hub_assign(). */
 const struct endpoint *hub_endpoint_of(const struct conn *conn);
+/* Undoes hub_assign(). */
+void hub_unassign(struct hub *hub, struct conn *conn);
 /* The handshake failed: frees the connection. */
 void hub_abandon(struct hub *hub, struct conn *conn);
 /* The client has its 101 answer; `peer` is the wire's argument. on_start runs at the end of the
@@ -253,20 +256,31 @@ bool hub_join(struct hub *hub, conn_id id, struct slice room, struct slice info)
 bool hub_join_replay(struct hub *hub, conn_id id, struct slice room, struct slice info,
                      struct replay_request *request, struct replay *replay);
 bool hub_leave(struct hub *hub, conn_id id, struct slice room);
-/* Calls f with the name of each of the connection's rooms. f must not call the hub. */
+/* Calls f with the name of each of the connection's rooms, but for that of its user. f must not
+ * call the hub. */
 void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slice room),
                   void *user);
 /* The bytes of all memberships of the thread's worker. */
 size_t hub_membership_bytes(void);
-/* Switches events.presence_changed on or off for this room. */
+/* Switches events.presence_changed on or off for this room; by the prefix of users' rooms for all
+ * of these. */
 void hub_watch(struct hub *hub, struct slice room, bool on);
 
 /* The members of a room, over all workers: their number; a call of f for each, which must not call
  * the hub. */
 uint32_t hub_room_size(struct hub *hub, struct slice room);
-void hub_room_members(struct hub *hub, struct slice room,
-                      void (*f)(void *user, conn_id id, const char *name, const char *info),
-                      void *user);
+void hub_room_members(struct hub *hub, struct slice room, bus_member_fn *f, void *user);
+
+/* ---- hub_users.c: the users of connections ---- */
+
+/* The connection's user, instead of the one before; `name` has USER_NAME_MAX bytes at most, none:
+ * no user. `is_limited`: the endpoint's limit of a user's connections counts. False: the user has
+ * so many. */
+bool hub_set_user(struct hub *hub, conn_id id, struct slice name, bool is_limited);
+/* The same between hub_assign() and hub_open(), with the limit. */
+bool hub_admit_user(struct hub *hub, struct conn *conn, struct slice name);
+/* The name; no bytes: it has no user. Valid until the next change. */
+struct slice hub_user_of(const struct conn *conn);
 
 /* ---- hub_publish.c: broadcasts ---- */
 

@@ -14,6 +14,7 @@ struct hub {
     struct hub_options options;
     struct slots conns;
     struct table rooms, watched;
+    uint64_t user_count;           /* how many connections have got a user */
     const atomic_bool *has_mail;   /* the bus has some for this worker */
     const atomic_bool *remembers;  /* rooms of some names have a memory */
     struct mail *mail, **mail_end; /* taken from the bus, not delivered yet */
@@ -84,6 +85,11 @@ void hub_received_cold(struct hub *hub, struct conn *conn, const char *bytes, si
 
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn);
 void hub_rooms_forget_watches(struct hub *hub);
+/* A member's change, to the scripts of this worker; in a user's room only of the first and of the
+ * last member. */
+void hub_rooms_report(struct hub *hub, const struct member *member, enum presence_change change);
+/* Removes the member from the bus. Mail from before comes first, and may close the connection. */
+void hub_rooms_leave_directory(struct hub *hub, struct member *member);
 /* MAIL_PRESENCE_CHANGED. */
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail);
 
@@ -177,6 +183,10 @@ void hub_session_note_arrival(struct hub *hub, struct conn *conn);
 /* A candidate has its socket: on_resume of its session is due, or the socket is older than that of
  * the session and is closed. False: there is no such session. */
 bool hub_session_return(struct hub *hub, struct conn *candidate);
+/* The session that this new one ends, because its client has the same secret; 0: none. */
+conn_id hub_session_replaces(struct hub *hub, const struct conn *conn);
+/* A connection that was a candidate gets its user; it closes if the user has too many. */
+void hub_session_take_user(struct hub *hub, struct conn *conn);
 /* A connection that was a candidate begins a session of its own. */
 void hub_session_begin_late(struct hub *hub, struct conn *candidate);
 /* on_resume begins; it has ended. */

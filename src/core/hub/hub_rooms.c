@@ -14,20 +14,30 @@ struct watched_room {
 };
 
 static bool is_watched(const struct hub *hub, struct slice room) {
-    return table_find(&hub->watched, room) != NULL;
+    return table_find(&hub->watched, watched_name(room)) != NULL;
 }
 
-static void report(struct hub *hub, const struct member *member, bool joined) {
+void hub_rooms_report(struct hub *hub, const struct member *member, enum presence_change change) {
     struct slice room = member->room->entry.key;
-    if (is_watched(hub, room))
-        hub->events->presence_changed(hub->events_user, member->conn->id, room, joined,
-                                      member->conn->endpoint->json_name, member->info);
+    if (!is_watched(hub, room) || (is_user_room(room) && member->room->count > 1))
+        return;
+    const struct presence presence = {
+        change,
+        member->conn->id,
+        room,
+        hub_user_of(member->conn),
+        member->conn->endpoint->json_name,
+        member->info,
+    };
+    hub->events->presence_changed(hub->events_user, &presence);
 }
 
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail) {
+    const struct presence presence = {
+        mail->change, mail->id, mail->room, mail->user, mail->name, mail->info,
+    };
     if (is_watched(hub, mail->room))
-        hub->events->presence_changed(hub->events_user, mail->id, mail->room, mail->joined,
-                                      mail->name, mail->info);
+        hub->events->presence_changed(hub->events_user, &presence);
 }
 
 static struct conn *find_open(struct hub *hub, conn_id id) {
@@ -35,8 +45,7 @@ static struct conn *find_open(struct hub *hub, conn_id id) {
     return conn != NULL && conn->state == CONN_OPEN ? conn : NULL;
 }
 
-/* Removes the member from the bus. Mail from before comes first, and may close the connection. */
-static void leave_directory(struct hub *hub, struct member *member) {
+void hub_rooms_leave_directory(struct hub *hub, struct member *member) {
     struct room_entry *entry = member->entry;
     if (entry == NULL)
         return;
@@ -70,7 +79,7 @@ static void join_here(struct hub *hub, struct conn *conn, struct slice room, str
     struct member *member = room_member(&hub->rooms, room, conn);
     if (member !=
         NULL) /* else the replay was too much for a session that waits, and it has ended */
-        report(hub, member, true);
+        hub_rooms_report(hub, member, PRESENCE_JOINED);
 }
 
 /* Adds the connection to the bus, then to the room: mail from before comes first, and may close the
@@ -127,26 +136,34 @@ bool hub_leave(struct hub *hub, conn_id id, struct slice room) {
     struct member *member = room_member(&hub->rooms, room, conn);
     if (member == NULL)
         return true;
-    leave_directory(hub, member);
+    hub_rooms_leave_directory(hub, member);
     conn = find_open(hub, id);
     member = conn == NULL ? NULL : room_member(&hub->rooms, room, conn);
     if (member != NULL) {
-        report(hub, member, false);
+        hub_rooms_report(hub, member, PRESENCE_LEFT);
         room_leave(&hub->rooms, room, conn);
     }
     return conn != NULL;
 }
 
+static void leave_one(struct hub *hub, struct member *member) {
+    if (member->entry != NULL) /* this worker, too, gets the change by mail, in its order */
+        bus_leave_room(hub->options.bus, hub->options.worker, member->entry, member->conn->id,
+                       NULL);
+    else
+        hub_rooms_report(hub, member, PRESENCE_LEFT);
+    member->entry = NULL;
+}
+
 /* Takes no mail, because a walk of a room may be under way. Callers that close a connection have
- * taken it before. */
+ * taken it before. The room of its user comes last: the others' watchers receive its user. */
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn) {
-    for (struct member *member = conn->rooms; member != NULL; member = member->next) {
-        if (member->entry != NULL) /* this worker, too, gets the change by mail, in its order */
-            bus_leave_room(hub->options.bus, hub->options.worker, member->entry, conn->id, NULL);
-        else
-            report(hub, member, false);
-        member->entry = NULL;
-    }
+    for (struct member *member = conn->rooms; member != NULL; member = member->next)
+        if (member != conn->user)
+            leave_one(hub, member);
+    if (conn->user != NULL)
+        leave_one(hub, conn->user);
+    conn->user = NULL;
     room_leave_all(conn);
 }
 
@@ -155,7 +172,8 @@ void hub_rooms_of(struct hub *hub, conn_id id, void (*f)(void *user, struct slic
     const struct conn *conn = hub_find(hub, id);
     const struct member *member = conn == NULL ? NULL : conn->rooms;
     for (; member != NULL; member = member->next)
-        f(user, member->room->entry.key);
+        if (member != conn->user)
+            f(user, member->room->entry.key);
 }
 
 void hub_watch(struct hub *hub, struct slice room, bool on) {
@@ -188,17 +206,16 @@ uint32_t hub_room_size(struct hub *hub, struct slice name) {
     return room == NULL ? 0 : room->count;
 }
 
-void hub_room_members(struct hub *hub, struct slice name,
-                      void (*f)(void *user, conn_id id, const char *name, const char *info),
-                      void *user) {
+void hub_room_members(struct hub *hub, struct slice name, bus_member_fn *f, void *user) {
     if (!hub_is_alone(hub)) {
         bus_room_members(hub->options.bus, name, f, user);
         return;
     }
     const struct room *room = room_find(&hub->rooms, name);
-    for (uint32_t i = 0; room != NULL && i < room->count; i++)
-        f(user, room->members[i]->conn->id, room->members[i]->conn->endpoint->json_name,
-          room->members[i]->info);
+    for (uint32_t i = 0; room != NULL && i < room->count; i++) {
+        const struct conn *conn = room->members[i]->conn;
+        f(user, conn->id, conn->endpoint->json_name, room->members[i]->info, hub_user_of(conn));
+    }
 }
 
 size_t hub_membership_bytes(void) {

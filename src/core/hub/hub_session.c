@@ -152,8 +152,13 @@ static bool is_count_of_earlier(const struct session *session, uint64_t received
            !session->is_acknowledged;
 }
 
+static void set_user(struct session *session, struct slice user) {
+    session->user_len = (uint16_t)user.len;
+    session->user = user.bytes == NULL ? NULL : memcpy(mem_alloc(user.len), user.bytes, user.len);
+}
+
 bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, struct slice secret,
-                        int64_t received) {
+                        int64_t received, struct slice user) {
     struct endpoint *endpoint = hub->endpoints[number];
     if (endpoint->resume_ms == 0 || secret.len == 0)
         return hub_assign(hub, conn, number);
@@ -164,11 +169,26 @@ bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, str
     const struct conn *known = find_session(hub, secret);
     if (known == NULL || known->endpoint != endpoint || received < 0 ||
         is_count_of_earlier(known->session, (uint64_t)received) ||
+        !slice_equal(hub_user_of(known), user) ||
         !sent_ring_reaches(&known->session->sent, (uint64_t)received))
         return hub_assign(hub, conn, number);
     conn->endpoint = endpoint;
     conn->session->returns_to = known->id;
+    set_user(conn->session, user);
     return true;
+}
+
+conn_id hub_session_replaces(struct hub *hub, const struct conn *conn) {
+    const struct conn *known =
+        conn->session == NULL ? NULL : find_session(hub, secret_of(conn->session));
+    return known == NULL ? 0 : known->id;
+}
+
+void hub_session_take_user(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    struct slice user = {session->user, session->user_len};
+    if (user.bytes != NULL && !hub_set_user(hub, conn->id, user, true))
+        hub_close_begin(hub, conn, CLOSE_TOO_MANY, slice_of(USER_FULL), true);
 }
 
 bool hub_session_is_candidate(const struct conn *conn) {
@@ -532,6 +552,7 @@ void hub_session_forget(struct hub *hub, struct conn *conn) {
     if (owner != NULL && owner->session != NULL && owner->session->candidate == conn)
         drop_candidate(hub, owner);
     hub_session_over(hub, conn);
+    mem_free(conn->session->user);
     mem_free(conn->session);
     conn->session = NULL;
 }

@@ -4,7 +4,7 @@
  * milliseconds until the end; the code of the lost socket; the number of the client's messages that
  * were handled; the numbers of the last message that was sent and of the last that a socket has
  * taken; the messages that are kept, each with its opcode, flags, payload and key; the rooms, each
- * with its name and info. */
+ * with its name and info, that of its user among them. */
 #include "core/hub/hub_internal.h"
 
 #include "base/mem.h"
@@ -110,7 +110,12 @@ static bool unpack_rooms(struct hub *hub, struct slice *from, struct conn *conn)
         struct slice name, info;
         if (!unpack_text(from, &name) || name.len == 0 || !unpack_text(from, &info))
             return false;
-        if (conn != NULL)
+        if (is_user_room(name) &&
+            (user_of_room(name).len == 0 || user_of_room(name).len > USER_NAME_MAX))
+            return false;
+        if (conn != NULL && is_user_room(name))
+            hub_set_user(hub, conn->id, user_of_room(name), false);
+        else if (conn != NULL)
             hub_join(hub, conn->id, name, info);
     }
     return true;

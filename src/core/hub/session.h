@@ -22,6 +22,8 @@ struct session {
     bool refused;           /* that on_resume has returned false */
     bool is_acknowledged;   /* a heartbeat of the client has said what it has got */
     bool is_known;          /* clients can come back to it by the secret */
+    char *user;             /* of a connection that asks for a session; or NULL */
+    uint16_t user_len;      /* bytes of the user's name */
     uint16_t lost_code;     /* why the last socket is gone */
     uint16_t secret_len;
     char secret[];

@@ -89,26 +89,6 @@ static void agree_on_compression(const struct candidate *candidate,
     hub_use_compression(candidate->conn, &agreed);
 }
 
-static void accept_handshake(struct handshake_server *server, const struct candidate *candidate,
-                             const struct handshake_answer *answer) {
-    struct ip_count *address;
-    char extensions[DEFLATE_OFFER_ANSWER_BYTES];
-    if (!hub_assign_session(server->hub, candidate->conn, answer->endpoint, answer->session,
-                            answer->received)) {
-        http_set_reason(candidate->http, "max_connections");
-        refuse(server, candidate->http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
-        hub_abandon(server->hub, candidate->conn);
-        return;
-    }
-    agree_on_compression(candidate, extensions);
-    struct stream *stream =
-        switch_protocols(server, candidate, answer->subprotocol, extensions, &address);
-    if (stream == NULL)
-        return;
-    ws_open(server->ws, stream, candidate->conn, address, candidate->ahead, candidate->ahead_len);
-    http_detach(candidate->http);
-}
-
 /* Accepts a handshake only to close it: a page in a browser does not see the status of a refusal,
  * but the code of a Close frame. */
 static void refuse_by_close(struct handshake_server *server, const struct candidate *candidate,
@@ -121,6 +101,54 @@ static void refuse_by_close(struct handshake_server *server, const struct candid
         return;
     ws_open_refused(server->ws, stream, candidate->conn, address, &refusal, candidate->ahead,
                     candidate->ahead_len);
+    http_detach(candidate->http);
+}
+
+/* For the counts and the log. */
+static void note_refusal(struct handshake_server *server, const struct candidate *candidate,
+                         const struct handshake_answer *answer) {
+    stats_add(&hub_stats(server->hub)->connections_refused, 1);
+    http_set_reason(candidate->http, answer->reason);
+    http_note_refusal(candidate->http, answer->why);
+}
+
+/* The user has as many connections as the endpoint allows. */
+static void refuse_user(struct handshake_server *server, const struct candidate *candidate,
+                        const struct handshake_answer *answer) {
+    static const char why[] = USER_FULL;
+    struct handshake_answer refusal = *answer;
+    refusal.status = CLOSE_TOO_MANY;
+    refusal.body = why;
+    refusal.body_len = sizeof why - 1;
+    refusal.reason = "user_connections";
+    refusal.why = why;
+    hub_unassign(server->hub, candidate->conn);
+    note_refusal(server, candidate, &refusal);
+    http_log(candidate->http, refusal.status);
+    refuse_by_close(server, candidate, &refusal);
+}
+
+static void accept_handshake(struct handshake_server *server, const struct candidate *candidate,
+                             const struct handshake_answer *answer) {
+    struct ip_count *address;
+    char extensions[DEFLATE_OFFER_ANSWER_BYTES];
+    if (!hub_assign_session(server->hub, candidate->conn, answer->endpoint, answer->session,
+                            answer->received, answer->user)) {
+        http_set_reason(candidate->http, "max_connections");
+        refuse(server, candidate->http, 503, "Retry-After: 5\r\n", "This endpoint is full.");
+        hub_abandon(server->hub, candidate->conn);
+        return;
+    }
+    if (!hub_admit_user(server->hub, candidate->conn, answer->user)) {
+        refuse_user(server, candidate, answer);
+        return;
+    }
+    agree_on_compression(candidate, extensions);
+    struct stream *stream =
+        switch_protocols(server, candidate, answer->subprotocol, extensions, &address);
+    if (stream == NULL)
+        return;
+    ws_open(server->ws, stream, candidate->conn, address, candidate->ahead, candidate->ahead_len);
     http_detach(candidate->http);
 }
 
@@ -147,9 +175,7 @@ static void ask(struct handshake_server *server, const struct candidate *candida
         hub_abandon(server->hub, candidate->conn);
         return;
     }
-    stats_add(&hub_stats(server->hub)->connections_refused, 1);
-    http_set_reason(candidate->http, answer.reason);
-    http_note_refusal(candidate->http, answer.why);
+    note_refusal(server, candidate, &answer);
     if (answer.status >= CLOSE_FIRST_PRIVATE) {
         http_log(candidate->http, answer.status);
         refuse_by_close(server, candidate, &answer);

@@ -34,6 +34,7 @@ static const struct constant limits[] = {
     {"message_key_bytes", MESSAGE_KEY_MAX},
     {"store_key_bytes", STORE_MAX_KEY_BYTES},
     {"stores", SHARED_MAX_STORES},
+    {"user_name_bytes", USER_NAME_MAX},
     {"upstream_headers", UPSTREAM_HEADERS_MAX},
     {"upstream_subprotocols", UPSTREAM_SUBPROTOCOLS_MAX},
     {NULL, 0},
@@ -73,6 +74,8 @@ static int open_core(lua_State *L) {
     lua_setfield(L, -2, "conn_key");
     vm_push_wait_marker(L);
     lua_setfield(L, -2, "wait_marker");
+    lua_pushlstring(L, USER_ROOM_PREFIX, USER_ROOM_PREFIX_LEN);
+    lua_setfield(L, -2, "user_room");
     vm_push_exit_marker(L);
     lua_setfield(L, -2, "exit_marker");
     lua_pushliteral(L, TIDEWIRE_VERSION);

@@ -141,6 +141,8 @@ static int core_endpoint(lua_State *L) {
         .resume_messages = (uint32_t)integer_field(L, "resume_messages"),
         .resume_bytes = (size_t)integer_field(L, "resume_bytes"),
         .resume_sessions = (uint32_t)integer_field(L, "resume_sessions"),
+        .user_connections = (uint32_t)integer_field(L, "user_connections"),
+        .user_replaces = flag_field(L, "user_replaces"),
         .generation = vm_generation(vm),
     };
     bool is_known = !lua_isnoneornil(L, 2);

@@ -24,6 +24,16 @@ static int core_leave(lua_State *L) {
     return 1;
 }
 
+/* core.set_user(id, user|nil): the connection's user, instead of the one before. */
+static int core_set_user(lua_State *L) {
+    conn_id id = bind_check_conn(L, 1);
+    struct slice user = bind_opt_text(L, 2);
+    luaL_argcheck(L, user.len <= USER_NAME_MAX, 2, "the name is too long");
+    vm_memory_check_outside(L, hub_membership_bytes() + USER_ROOM_PREFIX_LEN + user.len);
+    hub_set_user(vm_of(L)->hub, id, user, false);
+    return 0;
+}
+
 /* core.watch(room, on): turns events.presence_changed on or off for this room. */
 static int core_watch(lua_State *L) {
     hub_watch(vm_of(L)->hub, bind_check_text(L, 1), lua_toboolean(L, 2));
@@ -77,15 +87,20 @@ static int core_rooms_of(lua_State *L) {
     return 1;
 }
 
-static void add_member(void *user, conn_id id, const char *name, const char *info) {
+static void add_member(void *user, conn_id id, const char *name, const char *info,
+                       struct slice user_name) {
     struct bind_snapshot *snapshot = user;
     bind_snapshot_add(snapshot, &id, sizeof id);
     snapshot_add_text(snapshot, (struct slice){name, strlen(name)});
     snapshot_add_text(snapshot, (struct slice){info, info == NULL ? NO_TEXT : strlen(info)});
+    if (user_name.bytes == NULL)
+        user_name.len = NO_TEXT;
+    snapshot_add_text(snapshot, user_name);
 }
 
-/* core.room_members(room) -> a list over all workers, in no order, with three values for each
- * member: its integer, its endpoint's name as JSON, and its info as JSON or false */
+/* core.room_members(room) -> a list over all workers, in no order, with four values for each
+ * member: its integer, its endpoint's name as JSON, its info as JSON or false, and its user or
+ * false */
 static int core_room_members(lua_State *L) {
     struct slice room = bind_check_text(L, 1);
     struct bind_snapshot snapshot = BIND_SNAPSHOT_FIRST;
@@ -100,10 +115,10 @@ static int core_room_members(lua_State *L) {
         bind_snapshot_take(&at, &id, sizeof id);
         lua_pushinteger(L, (lua_Integer)id);
         lua_rawseti(L, 3, ++count);
-        at = push_text(L, at);
-        lua_rawseti(L, 3, ++count);
-        at = push_text(L, at);
-        lua_rawseti(L, 3, ++count);
+        for (int i = 0; i < 3; i++) {
+            at = push_text(L, at);
+            lua_rawseti(L, 3, ++count);
+        }
     }
     return 1;
 }
@@ -267,6 +282,7 @@ const luaL_Reg bind_room_functions[] = {
     {"rooms_of", core_rooms_of},
     {"room_size", core_room_size},
     {"room_members", core_room_members},
+    {"set_user", core_set_user},
     {"watch", core_watch},
     {"room_codecs", core_room_codecs},
     {"publish", core_publish},

@@ -83,18 +83,26 @@ static enum hook_state on_resumed(void *user, struct conn *conn, struct conn *ne
     return vm_run_hook(task, 2);
 }
 
-static void on_presence_changed(void *user, conn_id id, struct slice room, bool joined,
-                                const char *endpoint_name, const char *info) {
+static void on_presence_changed(void *user, const struct presence *presence) {
+    static const char *const changes[] = {
+        [PRESENCE_LEFT] = "leave",
+        [PRESENCE_JOINED] = "join",
+        [PRESENCE_OTHER_USER] = "user",
+    };
     struct vm *vm = user;
     bool exempt = vm_memory_exempt(vm, true); /* a hook that joins or leaves may be running */
-    struct task *task = vm_task(vm, EVENT_PRESENCE_CHANGED, id);
+    struct task *task = vm_task(vm, EVENT_PRESENCE_CHANGED, presence->id);
     task->conn = 0; /* not a hook of the connection */
-    lua_pushinteger(task->co, (lua_Integer)id);
-    lua_pushlstring(task->co, room.bytes, room.len);
-    lua_pushboolean(task->co, joined);
-    lua_pushstring(task->co, endpoint_name);
-    lua_pushstring(task->co, info); /* nil for NULL */
-    vm_run_later(task, 5);
+    lua_pushinteger(task->co, (lua_Integer)presence->id);
+    lua_pushlstring(task->co, presence->room.bytes, presence->room.len);
+    lua_pushstring(task->co, changes[presence->change]);
+    lua_pushstring(task->co, presence->endpoint_name);
+    lua_pushstring(task->co, presence->info); /* nil for NULL */
+    if (presence->user.bytes == NULL)
+        lua_pushnil(task->co);
+    else
+        lua_pushlstring(task->co, presence->user.bytes, presence->user.len);
+    vm_run_later(task, 6);
     vm_memory_exempt(vm, exempt);
 }
 
@@ -172,7 +180,7 @@ static void keep_object(lua_State *L, struct conn *conn) {
     object->ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* dispatch.handshake returns `true, endpoint, subprotocol, conn, session, received`; `false,
+/* dispatch.handshake returns `true, endpoint, subprotocol, conn, session, received, user`; `false,
  * status, headers, body, nil, nil, why, reason`; or `false, code, nil, text, endpoint, subprotocol,
  * why, reason`. */
 static void read_answer(lua_State *co, struct conn *conn, struct handshake_answer *answer) {
@@ -182,6 +190,7 @@ static void read_answer(lua_State *co, struct conn *conn, struct handshake_answe
         answer->subprotocol = text_at(co, 3, NULL);
         answer->session.bytes = text_at(co, 5, &answer->session.len); /* conn's request has it */
         answer->received = lua_tointeger(co, 6);
+        answer->user.bytes = text_at(co, 7, &answer->user.len); /* the object has it, too */
         lua_settop(co, 4);
         keep_object(co, conn);
         return;

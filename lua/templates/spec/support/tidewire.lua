@@ -39,11 +39,24 @@ function Room:offset() return nil end
 function Room:clear_history(...) note("room:clear_history", self.name, ...) end
 function Room:size() return #self:members() end
 function Room:members() return {} end
+function Room:users() return {} end
 function Room:watch(f)
   note("room:watch", self.name, f)
   return { cancel = function() return true end }
 end
 function tw.room(name) return setmetatable({ name = name }, Room) end
+
+local User = {}
+User.__index = User
+function User:send(...) note("user:send", self.name, ...) return 0 end
+function User:close(...) note("user:close", self.name, ...) return 0 end
+function User:connections() return {} end
+function User:online() return #self:connections() > 0 end
+function tw.user(name) return setmetatable({ name = tostring(name) }, User) end
+function tw.watch_users(f)
+  note("watch_users", f)
+  return { cancel = function() return true end }
+end
 
 -- ---- time ----
 
