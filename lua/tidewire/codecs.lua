@@ -31,38 +31,39 @@ end
 -- ---- JSON heartbeat (docs/scripting.md) ----
 
 --- Answers a client's JSON ping, or notes its pong. Returns true if the message was a ping or a
---- pong.
-local function is_heartbeat(conn, value)
-  if type(value) ~= "table" then
+--- pong. On an endpoint with `resume` and PING frames, only those of sessions are: a client needs
+--- them to acknowledge messages.
+local function is_heartbeat(conn, value, endpoint)
+  if type(value) ~= "table" or value.type ~= "ping" and value.type ~= "pong" then
     return false
   end
-  if value.type == "ping" then
-    local received = core.json_heartbeat(conn[ID], value.received)
+  local received = core.json_heartbeat(conn[ID], value.received)
+  local is_json = endpoint.options.heartbeat == "json"
+  if not received and not is_json then
+    return false
+  elseif value.type == "ping" then
     local id = value.pingId == nil and "" or ('"pingId":%s,'):format(json.encode(value.pingId))
     core.send_heartbeat(conn[ID], ('{"type":"pong",%s"timestamp":%d%s}'):format(id, os.time(),
       received and (',"received":%d'):format(received) or ""))
-    return true
-  elseif value.type == "pong" then
-    core.json_heartbeat(conn[ID], value.received)
+  elseif is_json then
     core.json_pong(conn[ID], value.pingId)
-    return true
   end
-  return false
+  return true
 end
 
 --- The same for a payload; decodes only texts that may be a heartbeat.
-local function is_heartbeat_text(conn, payload, binary)
+local function is_heartbeat_text(conn, payload, binary, endpoint)
   if binary or not payload:find('"p[io]ng"') or not payload:find("^%s*{") then
     return false
   end
   local value = json.decode(payload)
-  return value ~= nil and is_heartbeat(conn, value)
+  return value ~= nil and is_heartbeat(conn, value, endpoint)
 end
 
 -- ---- receive functions ----
 
 local function receive_with_heartbeat(conn, payload, binary, endpoint)
-  if not is_heartbeat_text(conn, payload, binary) then
+  if not is_heartbeat_text(conn, payload, binary, endpoint) then
     deliver(conn, endpoint, payload, binary)
   end
 end
@@ -80,7 +81,7 @@ local function receive_json_with_heartbeat(conn, payload, binary, endpoint)
   if message then
     return errors.undecodable(conn, message)
   end
-  if not is_heartbeat(conn, value) then
+  if not is_heartbeat(conn, value, endpoint) then
     deliver(conn, endpoint, value, binary)
   end
 end
@@ -92,7 +93,7 @@ local function custom_receive(codec, heartbeat)
     return heartbeat and receive_with_heartbeat or nil
   end
   return function(conn, payload, binary, endpoint)
-    if heartbeat and is_heartbeat_text(conn, payload, binary) then
+    if heartbeat and is_heartbeat_text(conn, payload, binary, endpoint) then
       return
     end
     local ok, value, message = errors.call("codec.decode", decode, payload,
@@ -185,9 +186,16 @@ function codecs.kind(codec, encoded, wanted)
   return type(codec) == "table" and encoded or wanted or encoded
 end
 
+--- Is a message that comes what the client has sent?
+---@param codec "text"|"binary"|"json"|{ decode: function|nil, encode: function|nil }
+---@return boolean
+function codecs.is_plain(codec)
+  return codec ~= "json" and (type(codec) ~= "table" or not codec.decode)
+end
+
 --- The functions of an endpoint with this codec.
 ---@param codec "text"|"binary"|"json"|{ decode: function|nil, encode: function|nil }
----@param heartbeat boolean  the heartbeat is JSON
+---@param heartbeat boolean  there may be JSON heartbeats
 ---@return function send        conn.send
 ---@return function|nil receive nil: handle_message can be called with the payload as it is
 ---@return function|nil encode  of a codec of the script's own, for `send`

@@ -45,8 +45,9 @@ function endpoints.prepare(endpoint, number)
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
   end
+  local is_json = options.heartbeat == "json"
   endpoint.send, endpoint.receive, endpoint.encode = codecs.compile(options.codec,
-    options.heartbeat == "json")
+    is_json or options.resume and true or false)
   endpoint.number, endpoint.codec = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,
@@ -79,7 +80,8 @@ function endpoints.prepare(endpoint, number)
     path = endpoint.path,
     json_name = json.encode(endpoint.name),
   }, number)
-  core.fast_path(endpoint.number, not endpoint.receive and hooks.handle_message or nil)
+  local is_fast = not is_json and codecs.is_plain(options.codec)
+  core.fast_path(endpoint.number, is_fast and hooks.handle_message or nil)
 end
 
 return endpoints

@@ -13,6 +13,11 @@ return { endpoints = {
     handle_message = function(conn, message) conn:send("got " .. message) end,
     on_disconnect = function(conn) conn:send("while away") end,
   },
+  ["/frame"] = { codec = "json", resume = true,
+    handle_message = function(conn, message) conn:send({ got = message }) end },
+  ["/own"] = { resume = true,
+    codec = { decode = function(text) return text end, encode = function(text) return text end },
+    handle_message = function(conn, message) conn:send("got " .. message) end },
   ["/json"] = {
     codec = "json", heartbeat = "json", ping_period = 0, resume = true,
     handle_message = function(conn, message) conn:send({ got = message }) end,
@@ -131,5 +136,38 @@ describe("on the wire of a session", function()
     local third = connect("/json?session=0123456789abcdef&received=1")
     expect_text(third, session(false, 0))
     third:close()
+  end)
+
+  it("the JSON heartbeat of clients is understood on endpoints with PING frames, too", function()
+    local pong = '^{"type":"pong","pingId":7,"timestamp":%d+,"received":(%d)}$'
+    for path, got in pairs({
+      ["/plain"] = 'got {"a":"ping"}', ["/own"] = 'got {"a":"ping"}',
+      ["/frame"] = '{"got":{"a":"ping"}}',
+    }) do
+      local target = path .. "?session=frame-secret.0123456789"
+      local first = connect(target)
+      expect_text(first, session(false, 0))
+      if path == "/plain" then expect_text(first, "hello") end
+      first:write(text('{"a":"ping"}') .. text(' {"type":"ping","pingId":7,"received":0}')
+        .. text('{"type":"pong","received":1}'))
+      expect_text(first, got)
+      local header
+      loop.wait_until(function()
+        header = first:take(2)
+        return header
+      end)
+      assert.equal("1", first:take(header:byte(2)):match(pong), path)
+      first:close()
+      local second = connect(target .. "&received=" .. (path == "/plain" and 2 or 1))
+      expect_text(second, session(true, 1)) -- so the heartbeats are no messages
+      second:write(frame(0x88, string.pack(">I2", 1000)))
+      assert.is_truthy(second:wait_end())
+      -- Without a session they are the script's.
+      local plain = connect(path)
+      if path == "/plain" then expect_text(plain, "hello") end
+      plain:write(text('{"type":"ping"}'))
+      expect_text(plain, (got:gsub('"a"', '"type"')))
+      plain:close()
+    end
   end)
 end)
