@@ -131,7 +131,8 @@ static void test_close_frames(void **state) {
 /* A socket whose handshake was read late: its request had arrived so many milliseconds before. */
 static struct fake_client *arrive_late(struct fake *f, uint64_t quiet_ms, bool has_end) {
     struct fake_client *client = fake_admit(f);
-    assert_true(hub_assign_session(f->hub, client->conn, 0, slice_of(secret), 0));
+    assert_true(
+        hub_assign_session(f->hub, client->conn, 0, slice_of(secret), 0, (struct slice){NULL, 0}));
     client->quiet_ms = quiet_ms;
     client->has_end = has_end;
     hub_open(f->hub, client->conn, client);
