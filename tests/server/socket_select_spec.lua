@@ -58,6 +58,12 @@ local asked = {
     kept = open(2)
     return #socket.select(kept)
   end,
+  without_client = function()
+    local list = open(2)
+    local ready = socket.select(list, { list[1] }, nil) -- the socket takes bytes
+    ready = socket.select(list)
+    tw.log.info("selected", { count = #ready, why = select(2, ready[1]:receive()) })
+  end,
   close = function()
     for _, s in ipairs(kept) do s:close() end
     return "closed"
@@ -120,6 +126,13 @@ describe("socket.select", function()
     for i = 1, 20 do assert.equal(tostring(i), (bob:ask(tostring(i)))) end
     assert.equal("closed", (app:connect_on(0, "/"):ask("close")))
     assert.equal("2", (ada:receive()))
+  end)
+
+  it("does not wait without end when its WebSocket connection has closed", function()
+    local ada = app:connect_on(0, "/")
+    ada:send_text("without_client")
+    ada:close()
+    assert.matches("count=2 why=closed", app:wait_for_log("message=selected"))
   end)
 
   it("lets no other task wait for the same bytes", function()

@@ -42,6 +42,12 @@ local asked = {
     return waiting:receive()
   end,
   second = function() return (select(2, pcall(waiting.receive, waiting))) end,
+  without_client = function()
+    local s = socket.udp()
+    s:setpeername("127.0.0.1", PORT)
+    tw.log.info("received", { why = select(2, s:receive()) })
+    return 1
+  end,
   close = function() return waiting:close(), waiting:send "x" end,
   coroutine = function()
     local s = socket.udp()
@@ -116,6 +122,13 @@ describe("socket.udp", function()
     assert.matches("another task waits on this socket", (bob:ask("second")))
     assert.equal("1 nil refused", (bob:ask("close"))) -- LuaSocket's word
     assert.equal("nil closed", (ada:receive()))
+  end)
+
+  it("does not wait without end when its WebSocket connection has closed", function()
+    local bob = app:connect("/")
+    bob:send_text("without_client")
+    bob:close()
+    assert.matches("why=closed", app:wait_for_log("message=received"))
   end)
 
   it("goes on after a coroutine that waited was closed", function()

@@ -46,7 +46,7 @@ end
 ---@field socket tidewire.socket.Datagram
 ---@field poll userdata            luv's
 ---@field timer tidewire.Timer|nil
----@field done fun()               ends it
+---@field done fun(is_over: boolean?)  ends it; true: its time is over
 local Wait = {
   --- Ends it, with or without an error.
   __close = function(wait)
@@ -57,7 +57,8 @@ local Wait = {
   end,
 }
 
---- Waits until the socket may be ready, or the time is over: try again.
+--- Waits until the socket may be ready, or the time is over: try again. In a hook whose client has
+--- left it closes the socket when that is not ready in time.
 ---@param self tidewire.socket.Datagram
 ---@param event "r"|"w"
 ---@param seconds number|nil  nil: for ever
@@ -73,13 +74,17 @@ local function wait_for(self, event, seconds, what)
   }, Wait)
   local _ <close> = wait
   self.wait = wait
-  async.await(function(done)
+  local most, is_last = waiting.limit(seconds)
+  local is_over = async.await(function(done)
     wait.done = done
-    if seconds then
-      wait.timer = async.start_once(seconds, done, function() end)
+    if most then
+      wait.timer = async.start_once(most, function() done(true) end, function() end)
     end
-    wait.poll:start(event, done)
+    wait.poll:start(event, function() done() end)
   end)
+  if is_last and is_over then
+    self:close()
+  end
 end
 
 --- Calls a method of LuaSocket's socket until it does not want to wait.

@@ -82,19 +82,24 @@ local Waits = {
   end,
 }
 
---- Waits until one of them may be ready, or the time is over.
+--- Waits until one of them may be ready, or the time is over. In a hook whose client has left it
+--- closes them when none is ready in time: each of them is ready then.
 ---@param watches tidewire.socket.Watch[]
 ---@param seconds number|nil  nil: for ever
 local function wait(watches, seconds)
+  local most, is_last = waiting.limit(seconds)
   local waits = setmetatable({ task = async.this_task("socket.select"), has_ended = true }, Waits)
   local _ <close> = waits
   for i, watch in ipairs(watches) do
-    waiting.begin(watch.number, watch.side, waits.task, seconds, "socket.select", 4)
+    waiting.begin(watch.number, watch.side, waits.task, most, "socket.select", 4)
     waits[i] = watch
   end
   waits.has_ended = false
   raw_yield(WAIT)
   waits.has_ended = true
+  if is_last and not select(2, find_ready(watches)) then
+    for _, watch in ipairs(watches) do core.cosocket_close(watch.number) end
+  end
 end
 
 local function check_list(list, number)

@@ -118,8 +118,20 @@ local Waiter = {
   end,
 }
 
---- Waits until a side of the socket may be ready, or the time is over: try again. In a hook whose
---- client has left it waits for PATIENCE at most, and closes the socket then.
+--- The limit of a wait that the running task begins: a hook waits for PATIENCE at most at once.
+---@param seconds number|nil  nil: for ever
+---@return number|nil seconds
+---@return boolean is_last    the client has left: the wait's sockets are closed after it, if none of
+---                           them is ready
+function waiting.limit(seconds)
+  local client = has_client()
+  if client == nil or (seconds and seconds <= PATIENCE) then
+    return seconds, false
+  end
+  return PATIENCE, not client
+end
+
+--- Waits until a side of the socket may be ready, or the time is over: try again.
 ---@param socket table         with its `number`
 ---@param side "in"|"out"
 ---@param seconds number|nil   nil: for ever
@@ -133,15 +145,14 @@ function waiting.wait(socket, side, seconds, what)
   elseif waiter.task then
     refuse(what, side, 3)
   end
-  local client = has_client()
-  local is_limited = client ~= nil and not (seconds and seconds <= PATIENCE)
+  local most, is_last = waiting.limit(seconds)
   waiter.task, waiter.has_ended = task, true
   local _ <close> = waiter
-  waiting.begin(waiter.number, side, task, is_limited and PATIENCE or seconds, what, 3)
+  waiting.begin(waiter.number, side, task, most, what, 3)
   waiter.has_ended = false
   raw_yield(WAIT)
   waiter.has_ended = true
-  if is_limited and client == false and not core.cosocket_is_ready(waiter.number, side) then
+  if is_last and not core.cosocket_is_ready(waiter.number, side) then
     core.cosocket_close(waiter.number)
   end
 end
