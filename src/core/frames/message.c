@@ -16,6 +16,17 @@ size_t message_frame_size(size_t len) {
     return header_size(len) + len;
 }
 
+size_t message_frame_bytes(const unsigned char *frame) {
+    if (frame[1] < 126)
+        return 2u + frame[1];
+    if (frame[1] == 126)
+        return 4u + ((size_t)frame[2] << 8 | frame[3]);
+    size_t len = 0;
+    for (int i = 2; i < 10; i++)
+        len = len << 8 | frame[i];
+    return 10 + len;
+}
+
 static void write_header(unsigned char *out, enum opcode opcode, size_t len) {
     out[0] = (unsigned char)(0x80 | opcode); /* FIN: the server never fragments */
     if (len < 126) {
@@ -41,7 +52,7 @@ static struct message *make(enum opcode opcode, const void *payload, size_t len,
     atomic_init(&message->holders, 0);
     message->len = header + len;
     message->capacity = capacity;
-    message->stays_plain = message->is_kept = false;
+    message->stays_plain = message->is_kept = message->is_uncounted = false;
     atomic_init(&message->twins, NULL);
     write_header(message->bytes, opcode, len);
     message->key_len = (uint32_t)key.len;
@@ -60,6 +71,19 @@ struct message *message_new(enum opcode opcode, const void *payload, size_t len)
 struct message *message_new_keyed(enum opcode opcode, const void *payload, size_t len,
                                   struct slice key) {
     return make(opcode, payload, len, 0, key);
+}
+
+uint32_t message_counted(const struct message *message, size_t sent) {
+    enum { FIRST_CONTROL = 8 };
+    uint32_t count = 0;
+    if (message->is_uncounted)
+        return 0;
+    for (size_t at = 0; at < message->len;) {
+        bool is_control = (message->bytes[at] & 0x0f) >= FIRST_CONTROL;
+        at += message_frame_bytes(message->bytes + at);
+        count += !is_control && at > sent;
+    }
+    return count;
 }
 
 /* ---- runs ---- */
@@ -105,22 +129,18 @@ void message_control_set(struct message *control, enum opcode opcode, const void
     control->len = message_frame_size(len);
 }
 
-struct message *message_control_new(enum opcode opcode, const void *payload, size_t len) {
-    return message_run_new(opcode, payload, len, message_frame_size(CONTROL_MAX));
+struct message *message_run_copy(const struct message *run) {
+    struct message *copy = mem_alloc(sizeof *copy + run->len);
+    *copy =
+        (struct message){.len = run->len, .capacity = run->len, .is_uncounted = run->is_uncounted};
+    atomic_init(&copy->refs, 1);
+    memcpy(copy->bytes, run->bytes, run->len);
+    queue_memory_add(message_memory(copy));
+    return copy;
 }
 
-/* The length, with its header, of the frame at `offset` of a run. */
-static size_t frame_length(const struct message *run, size_t offset) {
-    const unsigned char *header = run->bytes + offset;
-    size_t len = header[1];
-    if (len == 126) {
-        len = (size_t)header[2] << 8 | header[3];
-    } else if (len == 127) {
-        len = 0;
-        for (int i = 0; i < 8; i++)
-            len = len << 8 | header[2 + i];
-    }
-    return message_frame_size(len);
+struct message *message_control_new(enum opcode opcode, const void *payload, size_t len) {
+    return message_run_new(opcode, payload, len, message_frame_size(CONTROL_MAX));
 }
 
 struct slice message_payload(const struct message *message) {
@@ -133,9 +153,9 @@ uint32_t message_run_cut(struct message *run, size_t offset) {
     size_t end = 0;
     uint32_t count = 0;
     while (end < offset)
-        end += frame_length(run, end);
+        end += message_frame_bytes(run->bytes + end);
     for (size_t at = end; at < run->len; count++)
-        at += frame_length(run, at);
+        at += message_frame_bytes(run->bytes + at);
     if (end < run->len)
         run->len = end;
     return count;

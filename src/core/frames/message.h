@@ -26,6 +26,7 @@ struct message {
     uint32_t key_len;    /* of its key, whose bytes stand behind the frame; 0: none */
     bool stays_plain;    /* it is never compressed; its creator sets it before others see it */
     bool is_kept;        /* rooms remember it, and its compressed forms: twin.h; set as early */
+    bool is_uncounted;   /* a session does not count it; as `stays_plain` */
     size_t capacity;     /* of a run; 0: not a run */
     struct twin *_Atomic twins; /* its compressed forms: twin.h */
     unsigned char bytes[];
@@ -59,11 +60,18 @@ static inline size_t message_memory(const struct message *message) {
 /* Bytes of a frame around `len` bytes of payload. */
 size_t message_frame_size(size_t len);
 
+/* Bytes of the whole frame that begins there. */
+size_t message_frame_bytes(const unsigned char *frame);
+
 /* Of a message that is no run: the payload, and the opcode with OPCODE_COMPRESSED where it is. */
 struct slice message_payload(const struct message *message);
 static inline enum opcode message_opcode(const struct message *message) {
     return (enum opcode)(message->bytes[0] & 0x4f);
 }
+
+/* The messages in it that a session counts, and of which a byte stands behind the first `sent`
+ * ones. */
+uint32_t message_counted(const struct message *message, size_t sent);
 
 /* A run of one frame, with memory for so many bytes of frames or for this one if it is longer. */
 struct message *message_run_new(enum opcode opcode, const void *payload, size_t len,
@@ -80,6 +88,9 @@ void message_run_add(struct message *run, enum opcode opcode, const void *payloa
 /* Frees the memory of a run that has no frame, if that is more than half of it. Returns the run,
  * which may have moved. */
 struct message *message_run_fit(struct message *run);
+
+/* A run with the same frames. */
+struct message *message_run_copy(const struct message *run);
 
 /* A run of one control frame (125 bytes at most), with room for the largest, so that
  * message_control_set() can replace it. */

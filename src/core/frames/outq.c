@@ -94,6 +94,7 @@ static inline struct message *take_spare(struct spare_runs *spare) {
     struct message *run = spare->runs[--spare->count];
     spare->bytes -= run->capacity;
     run->len = 0;
+    run->is_uncounted = false;
     queue_memory_add(message_memory(run));
     return run;
 }
@@ -143,6 +144,24 @@ __attribute__((flatten)) void outq_append(struct outq *queue, enum opcode opcode
     append(queue, opcode, payload, len, spare);
 }
 
+void outq_append_counted(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
+                         struct spare_runs *spare) {
+    append(queue, opcode, payload, len, spare);
+}
+
+bool outq_push_rest(struct outq *queue, struct message *run, size_t offset) {
+    if (queue->count == 0) {
+        outq_push(queue, message_ref(run));
+        queue->sent = offset;
+        queue->bytes -= offset;
+        return true;
+    }
+    if (*last_of(queue) != run)
+        return false;
+    queue->bytes += run->len - offset;
+    return true;
+}
+
 void outq_append_few(struct outq *queue, enum opcode opcode, const void *payload, size_t len) {
     append(queue, opcode, payload, len, NULL);
 }
@@ -189,7 +208,10 @@ uint32_t outq_drop_unsent(struct outq *queue) {
     while (queue->count > kept) {
         uint32_t last = (queue->first + --queue->count) & (queue->capacity - 1);
         struct message *message = queue->ring[last];
-        dropped += message->capacity > 0 ? message_run_cut(message, 0) : 1;
+        if (message->capacity > 0 && outq_waits(message)) /* another holds it, too */
+            dropped += message_counted(message, 0);
+        else
+            dropped += message->capacity > 0 ? message_run_cut(message, 0) : 1;
         queue->overhead -= OUTQ_MESSAGE_BYTES + message->key_len;
         message_unref(message);
     }
@@ -199,6 +221,11 @@ uint32_t outq_drop_unsent(struct outq *queue) {
         return dropped;
     }
     struct message *first = queue->ring[queue->first];
+    if (first->capacity > 0 && outq_waits(first)) {
+        queue->ring[queue->first] = message_run_copy(first);
+        message_unref(first);
+        first = queue->ring[queue->first];
+    }
     if (first->capacity > 0)
         dropped += message_run_cut(first, queue->sent);
     queue->bytes = first->len - queue->sent;
@@ -209,11 +236,12 @@ uint32_t outq_drop_unsent(struct outq *queue) {
     return dropped;
 }
 
-uint32_t outq_messages(const struct outq *queue) {
-    uint32_t messages = 0;
+uint32_t outq_counted(const struct outq *queue) {
+    uint32_t count = 0;
     for (uint32_t i = 0; i < queue->count; i++)
-        messages += queue->ring[(queue->first + i) & (queue->capacity - 1)]->capacity == 0;
-    return messages;
+        count += message_counted(queue->ring[(queue->first + i) & (queue->capacity - 1)],
+                                 i == 0 ? queue->sent : 0);
+    return count;
 }
 
 size_t outq_shared(const struct outq *queue, uint32_t samples) {

@@ -73,6 +73,13 @@ void outq_append(struct outq *queue, enum opcode opcode, const void *payload, si
 /* The same for frames that are few, such as pings and pongs, without a spare run. */
 void outq_append_few(struct outq *queue, enum opcode opcode, const void *payload, size_t len);
 
+/* Adds the frames of a run from `offset` to its end, which have just been added to it. True: done;
+ * the queue has a reference of its own. False: the queue ends with something else. */
+bool outq_push_rest(struct outq *queue, struct message *run, size_t offset);
+/* The same as outq_append(), for a connection with a session: hub_send() alone calls that one. */
+void outq_append_counted(struct outq *queue, enum opcode opcode, const void *payload, size_t len,
+                         struct spare_runs *spare);
+
 /* The queue may wait for long: frees memory of its runs that has no frame. */
 void outq_fit(struct outq *queue);
 
@@ -80,8 +87,8 @@ static inline bool outq_empty(const struct outq *queue) {
     return queue->count == 0;
 }
 
-/* Messages that are no runs, and of which at least the last byte is not written. */
-uint32_t outq_messages(const struct outq *queue);
+/* Messages that a session counts, and of which at least the last byte is not written. */
+uint32_t outq_counted(const struct outq *queue);
 
 /* Is the whole queue one run? */
 static inline bool outq_is_run(const struct outq *queue) {

@@ -1,9 +1,10 @@
 /* sent_ring.h -- the messages that a session has sent and its client has not acknowledged, oldest
  * first.
  *
- * Each message has a number; the first of a session has 1. Holds one reference per message, so the
- * queue of a connection and other sessions share its bytes. The limits on it are the owner's. Used
- * only on the session's worker. */
+ * Each message has a number; the first of a session has 1. A shared message is kept by reference,
+ * as in the queue of a connection. Messages for this client alone are copied into runs, as many as
+ * fit, which the queue may hold as well. The limits on both are the owner's. Used only on the
+ * session's worker. */
 #ifndef TIDEWIRE_CORE_FRAMES_SENT_RING_H
 #define TIDEWIRE_CORE_FRAMES_SENT_RING_H
 
@@ -12,18 +13,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All zeros: nothing was sent. Readers may look at all but the ring. */
+/* A message, or a run of so many frames. */
+struct sent_entry {
+    struct message *message;
+    uint32_t frames;
+};
+
+/* All zeros: nothing was sent. */
 struct sent_ring {
-    uint64_t last; /* the number of the newest message; 0: none was sent */
-    size_t bytes;  /* of the frames that are kept */
-    uint32_t count;
-    /* private: its capacity is a power of two or 0 */
-    uint32_t capacity, first;
-    struct message **ring;
+    uint64_t last;  /* the number of the newest message; 0: none was sent */
+    size_t bytes;   /* of the frames that are kept */
+    uint32_t count; /* of messages that are kept */
+    /* private: a ring of entries, its capacity a power of two or 0 */
+    uint32_t capacity, first, entries;
+    uint32_t skipped; /* frames of the oldest entry that are not kept any more … */
+    size_t offset;    /* … and their bytes */
+    bool is_sealed;   /* nothing is added to the newest run */
+    struct sent_entry *ring;
 };
 
 /* Gives the message the next number. Takes over the caller's reference. */
 void sent_ring_push(struct sent_ring *sent, struct message *message);
+/* The same with a copy of a payload. Returns the run that ends with its frame, borrowed; the frame
+ * begins at `*offset`. The run does not move, so a queue may hold it too. */
+struct message *sent_ring_append(struct sent_ring *sent, enum opcode opcode, const void *payload,
+                                 size_t len, size_t *offset);
 
 /* The number of the oldest message that is kept; of the next one if none is. */
 static inline uint64_t sent_ring_oldest(const struct sent_ring *sent) {
@@ -35,15 +49,34 @@ static inline bool sent_ring_reaches(const struct sent_ring *sent, uint64_t rece
     return received <= sent->last && received + 1 >= sent_ring_oldest(sent);
 }
 
-/* The message with this number, which is kept; borrowed. */
-struct message *sent_ring_at(const struct sent_ring *sent, uint64_t number);
+/* One of the messages that are kept; all is borrowed. */
+struct sent_frame {
+    struct message *message; /* NULL: it has none of its own */
+    enum opcode opcode;
+    struct slice payload;
+};
 
+/* A walk from the oldest to the newest; all zeros at first. */
+struct sent_walk {
+    uint32_t entry;
+    size_t offset;
+};
+
+/* The next message. False: there are no more. */
+bool sent_ring_next(const struct sent_ring *sent, struct sent_walk *walk, struct sent_frame *frame);
+
+/* Drops the oldest message, which must be there. */
+void sent_ring_drop(struct sent_ring *sent);
 /* Drops the messages up to this number. */
 void sent_ring_let_go(struct sent_ring *sent, uint64_t number);
 
 /* Replaces the first message from `number` on that has the same key. True: done, and takes over the
  * caller's reference. */
 bool sent_ring_replace(struct sent_ring *sent, uint64_t number, struct message *message);
+
+/* No message may come for long: frees memory that has no frame. What comes is put into no run that
+ * a queue may hold. */
+void sent_ring_seal(struct sent_ring *sent);
 
 /* Drops all messages and the memory of the ring; the numbers go on. */
 void sent_ring_clear(struct sent_ring *sent);

@@ -257,8 +257,8 @@ void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const
 /* Queues a frame that a session does not count. */
 void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                         size_t len);
-/* Queues a message that a session has sent before; it stays the caller's. */
-void hub_send_again(struct hub *hub, struct conn *conn, struct message *message);
+/* Queues a message that a session keeps. */
+void hub_send_again(struct hub *hub, struct conn *conn, const struct sent_frame *frame);
 /* Drops the references to queued pings and pongs. */
 void hub_send_forget_pings(struct conn *conn);
 /* Queues a shared message that a room remembers, with a reference of its own and without asking for

@@ -302,40 +302,86 @@ static bool replace_counted(struct hub *hub, struct conn *conn, struct message *
     return done && hub_session_replace(conn, message);
 }
 
+/* Is there room for a message of a session, in its queue and among what it keeps? */
+static enum send_result admit_counted(struct hub *hub, struct conn *conn, size_t len) {
+    switch (hub_session_make_room(hub, conn, len)) {
+    case SESSION_FULL:
+        return refuse_slow(hub, conn);
+    case SESSION_OVER:
+        return SEND_CLOSED;
+    case SESSION_ROOM:
+        break;
+    }
+    if (conn->peer != NULL)
+        return admit(hub, conn, len);
+    stats_add(&hub->stats.messages_sent, 1);
+    return SEND_OK;
+}
+
+/* Queues a message for the socket of a session; takes over the reference. */
+static void push_form(struct hub *hub, struct conn *conn, struct message *form) {
+    if (is_compressed(form))
+        hub_compress_done(hub, conn, true);
+    hub_send_push(hub, conn, form);
+}
+
+/* The same of a payload. */
+static __attribute__((noinline)) void push_payload(struct hub *hub, struct conn *conn,
+                                                   enum opcode opcode, const void *payload,
+                                                   size_t len) {
+    static const struct slice no_key = {NULL, 0};
+    struct message *form =
+        conn->compresses ? hub_compress_payload(hub, conn, opcode, payload, len, no_key) : NULL;
+    if (form != NULL) {
+        push_form(hub, conn, form);
+        return;
+    }
+    outq_append_counted(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_runs);
+    mark_dirty(hub, conn);
+    note_slow(hub, conn);
+}
+
 /* Queues a message, whose reference it takes over, for an open connection with a session, which
  * keeps it until the client acknowledges it. */
 static enum send_result deliver_counted(struct hub *hub, struct conn *conn,
                                         struct message *message) {
     if (message->key_len > 0 && conflates(conn) && replace_counted(hub, conn, message))
         return replaced(hub, conn);
-    enum send_result result = SEND_CLOSED;
-    switch (hub_session_make_room(hub, conn, message->len)) {
-    case SESSION_ROOM:
-        result = conn->peer == NULL ? SEND_OK : admit(hub, conn, message->len);
-        break;
-    case SESSION_FULL:
-        result = refuse_slow(hub, conn);
-        break;
-    case SESSION_OVER:
-        break;
-    }
+    enum send_result result = admit_counted(hub, conn, message->len);
     if (result != SEND_OK) {
         message_unref(message);
         return result;
     }
     sent_ring_push(&conn->session->sent, message);
     if (conn->peer != NULL)
-        hub_send_again(hub, conn, message);
-    else
-        stats_add(&hub->stats.messages_sent, 1);
+        push_form(hub, conn, form_of(hub, conn, message));
     return SEND_OK;
 }
 
-void hub_send_again(struct hub *hub, struct conn *conn, struct message *message) {
-    struct message *form = form_of(hub, conn, message);
-    if (is_compressed(form))
-        hub_compress_done(hub, conn, true);
-    hub_send_push(hub, conn, form);
+/* The same of a payload. */
+static enum send_result send_counted(struct hub *hub, struct conn *conn, enum opcode opcode,
+                                     const void *payload, size_t len) {
+    enum send_result result = admit_counted(hub, conn, message_frame_size(len));
+    if (result != SEND_OK)
+        return result;
+    size_t offset;
+    struct message *run = sent_ring_append(&conn->session->sent, opcode, payload, len, &offset);
+    if (conn->peer == NULL)
+        return SEND_OK;
+    if (!conn->compresses && outq_push_rest(&conn->out, run, offset)) {
+        mark_dirty(hub, conn);
+        note_slow(hub, conn);
+    } else {
+        push_payload(hub, conn, opcode, payload, len);
+    }
+    return SEND_OK;
+}
+
+void hub_send_again(struct hub *hub, struct conn *conn, const struct sent_frame *frame) {
+    if (frame->message != NULL)
+        push_form(hub, conn, form_of(hub, conn, frame->message));
+    else
+        push_payload(hub, conn, frame->opcode, frame->payload.bytes, frame->payload.len);
 }
 
 /* The same for a connection with permessage-deflate: hub_compress_form() has made the message. */
@@ -393,13 +439,12 @@ bool hub_send_replay(struct hub *hub, struct conn *conn, struct message *message
     stats_add(&hub->stats.messages_sent, 1);
     if (conn->peer == NULL)
         return true;
-    hub_send_again(hub, conn, message);
+    push_form(hub, conn, form_of(hub, conn, message));
     conn->replayed += message->len;
     return true;
 }
 
-/* Queues a payload as it is, for an open connection with permessage-deflate, or as a message that a
- * session does not count. */
+/* Queues a payload as it is, for an open connection with permessage-deflate. */
 static enum send_result send_plain(struct hub *hub, struct conn *conn, enum opcode opcode,
                                    const void *payload, size_t len) {
     enum send_result result = admit(hub, conn, message_frame_size(len));
@@ -426,7 +471,7 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
     if (!is_open(conn))
         return SEND_CLOSED;
     if (conn->session != NULL)
-        return after_send(hub, conn, deliver_counted(hub, conn, message_new(opcode, payload, len)));
+        return after_send(hub, conn, send_counted(hub, conn, opcode, payload, len));
     struct message *message = hub_compress_payload(hub, conn, opcode, payload, len, no_key);
     return after_send(hub, conn,
                       message == NULL ? send_plain(hub, conn, opcode, payload, len)
@@ -455,7 +500,8 @@ size_t hub_backlog(struct hub *hub, conn_id id) {
 enum send_result hub_send_with(struct hub *hub, struct conn *conn, enum opcode opcode,
                                const void *payload, size_t len, struct slice key,
                                bool stays_plain) {
-    if ((key.len > 0 && conflates(conn)) || (is_open(conn) && conn->session != NULL)) {
+    bool is_session = is_open(conn) && conn->session != NULL;
+    if ((key.len > 0 && conflates(conn)) || (is_session && (key.len > 0 || stays_plain))) {
         struct message *message = message_new_keyed(opcode, payload, len, key);
         message->stays_plain = stays_plain;
         return after_send(hub, conn, hub_send_deliver_own(hub, conn, message));
@@ -490,15 +536,21 @@ static void queued(struct hub *hub, struct conn *conn) {
 
 void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                         size_t len) {
-    outq_append_few(&conn->out, opcode, payload, len);
-    queued(hub, conn);
+    struct message *message = message_new(opcode, payload, len);
+    message->is_uncounted = true;
+    hub_send_push(hub, conn, message);
 }
 
 enum send_result hub_send_heartbeat(struct hub *hub, conn_id id, const char *text, size_t len) {
     struct conn *conn = hub_find(hub, id);
     if (!is_open(conn) || conn->session == NULL)
         return hub_send(hub, conn, OPCODE_TEXT, text, len);
-    return conn->peer == NULL ? SEND_CLOSED : send_plain(hub, conn, OPCODE_TEXT, text, len);
+    if (conn->peer == NULL)
+        return SEND_CLOSED;
+    enum send_result result = admit(hub, conn, message_frame_size(len));
+    if (result == SEND_OK)
+        hub_send_uncounted(hub, conn, OPCODE_TEXT, text, len);
+    return result;
 }
 
 bool hub_send_ping_waits(const struct conn *conn) {
@@ -507,8 +559,12 @@ bool hub_send_ping_waits(const struct conn *conn) {
 
 void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                    size_t len) {
-    if (is_behind(conn, len))
-        push_kept(conn, &conn->ping, message_run_new(opcode, payload, len, 0));
+    if (is_behind(conn, len)) {
+        struct message *run = message_run_new(opcode, payload, len, 0);
+        run->is_uncounted = true;
+        push_kept(conn, &conn->ping, run);
+    } else if (conn->session != NULL && opcode == OPCODE_TEXT)
+        hub_send_uncounted(hub, conn, opcode, payload, len);
     else
         outq_append_few(&conn->out, opcode, payload, len);
     queued(hub, conn);

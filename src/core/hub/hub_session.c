@@ -57,20 +57,21 @@ static uint64_t written(const struct conn *conn) {
     const struct session *session = conn->session;
     if (conn->peer == NULL)
         return session->written;
-    return session->sent.last - outq_messages(&conn->out);
+    return session->sent.last - outq_counted(&conn->out);
 }
 
-/* Is the oldest message written? The queue's length answers mostly, without a look at it. */
+/* Is the oldest message written? Where the queue is much shorter than what is kept, no look at it
+ * is needed. */
 static bool oldest_is_written(const struct conn *conn) {
     const struct sent_ring *sent = &conn->session->sent;
-    if (conn->peer != NULL && conn->out.count < sent->count)
+    if (conn->peer != NULL && !conn->compresses && conn->out.bytes < sent->bytes / 2)
         return true;
     return sent_ring_oldest(sent) <= written(conn);
 }
 
 /* Must an older message go before one of so many bytes can be kept? One of any size has room alone.
  */
-static bool is_full(const struct conn *conn, size_t len) {
+static inline bool is_full(const struct conn *conn, size_t len) {
     const struct sent_ring *sent = &conn->session->sent;
     const struct endpoint *endpoint = conn->endpoint;
     return sent->count > 0 &&
@@ -81,7 +82,7 @@ enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, 
     struct session *session = conn->session;
     while (is_full(conn, len)) {
         if (oldest_is_written(conn)) {
-            sent_ring_let_go(&session->sent, sent_ring_oldest(&session->sent));
+            sent_ring_drop(&session->sent);
         } else if (conn->peer == NULL) {
             hub_session_end(hub, conn, "too much was sent meanwhile");
             return SESSION_OVER;
@@ -97,7 +98,7 @@ enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, 
 bool hub_session_replace(struct conn *conn, struct message *message) {
     struct session *session = conn->session;
     uint64_t first = written(conn) + 1;
-    if (conn->out.sent > 0 && conn->out.ring[conn->out.first]->capacity == 0)
+    if (conn->out.sent > 0 && !conn->out.ring[conn->out.first]->is_uncounted)
         first++; /* a part of it is written */
     return sent_ring_replace(&session->sent, first, message);
 }
@@ -254,6 +255,7 @@ void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_
 
 /* The connection has no socket any more. */
 static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
+    sent_ring_seal(&conn->session->sent);
     conn->kill_at_ms = conn->next_ping_ms = conn->ping_sent_ns = 0;
     conn->due &= (uint8_t) ~(DUE_PING | DUE_TIMEOUT | DUE_DRAIN);
     conn->due |= DUE_DISCONNECT;
@@ -421,14 +423,15 @@ static void take_socket(struct hub *hub, struct conn *conn) {
 
 static void resume(struct hub *hub, struct conn *conn) {
     struct session *session = conn->session;
-    uint64_t number = session->candidate->session->received + 1;
+    sent_ring_let_go(&session->sent, session->candidate->session->received);
     take_socket(hub, conn);
     stats_add(&hub->stats.sessions_resumed, 1);
     log_session(conn, "resumed", 0);
     greet(hub, conn, true);
-    sent_ring_let_go(&session->sent, number - 1);
-    for (; number <= session->sent.last; number++)
-        hub_send_again(hub, conn, sent_ring_at(&session->sent, number));
+    struct sent_walk walk = {0};
+    struct sent_frame frame;
+    while (sent_ring_next(&session->sent, &walk, &frame))
+        hub_send_again(hub, conn, &frame);
     hub_timers_start(hub, conn);
     hub_set_paused(hub, conn, false);
 }

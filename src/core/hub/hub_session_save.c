@@ -27,10 +27,13 @@ static uint32_t codec_kind(const struct endpoint *endpoint) {
     return endpoint->codec < CODEC_CUSTOM ? endpoint->codec : CODEC_CUSTOM;
 }
 
-static void pack_message(struct sink *out, const struct message *message) {
-    struct slice payload = message_payload(message), key = message_key(message);
-    pack_number(out, message_opcode(message) | (message->stays_plain ? STAYS_PLAIN : 0u));
-    pack_text(out, payload.bytes, payload.len);
+static void pack_message(struct sink *out, const struct sent_frame *frame) {
+    static const struct slice none = {NULL, 0};
+    const struct message *message = frame->message;
+    struct slice key = message == NULL ? none : message_key(message);
+    bool stays_plain = message != NULL && message->stays_plain;
+    pack_number(out, frame->opcode | (stays_plain ? STAYS_PLAIN : 0u));
+    pack_text(out, frame->payload.bytes, frame->payload.len);
     pack_text(out, key.bytes, key.len);
 }
 
@@ -50,8 +53,9 @@ void hub_session_save(struct hub *hub, const struct conn *conn, struct sink *out
     pack_number(out, session->sent.last);
     pack_number(out, session->written);
     pack_number(out, session->sent.count);
-    for (uint64_t i = 0; i < session->sent.count; i++)
-        pack_message(out, sent_ring_at(&session->sent, sent_ring_oldest(&session->sent) + i));
+    struct sent_walk walk = {0};
+    for (struct sent_frame frame; sent_ring_next(&session->sent, &walk, &frame);)
+        pack_message(out, &frame);
     uint32_t rooms = 0;
     for (const struct member *member = conn->rooms; member != NULL; member = member->next)
         rooms++;
@@ -94,6 +98,11 @@ static bool unpack_message(struct slice *from, struct sent_ring *sent) {
         return false;
     if (sent == NULL)
         return true;
+    if (key.len == 0 && !(flags & STAYS_PLAIN)) {
+        size_t offset;
+        sent_ring_append(sent, (enum opcode)opcode, payload.bytes, payload.len, &offset);
+        return true;
+    }
     struct message *message =
         message_new_keyed((enum opcode)opcode, payload.bytes, payload.len, key);
     message->stays_plain = (flags & STAYS_PLAIN) != 0;
