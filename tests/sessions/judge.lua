@@ -84,7 +84,7 @@ end
 
 -- Another address each time, where routes are dropped.
 function Judge:connect_options(who)
-  if not self.options.routes then return nil end
+  if not self.options.routes then return {} end
   self.sources = self.sources + 1
   local n = self.sources
   who.from = ("127.%d.%d.%d"):format(1 + n // 62500 % 250, n // 250 % 250, 2 + n % 250)
@@ -272,7 +272,7 @@ function judge.run(options)
     tell = options.tell or function() end, tell_at = 0, tell_seconds = options.tell_seconds or 1,
     folder = process.make_directory(), version = 0, faults = {}, cuts = {}, ends = {},
     abandoned_ends = {}, dropped = {}, sources = 0, said = 0, heard = 0, broadcasts = 0, lost = 0,
-    busy = 0, changed = 0, senders = {}, began = loop.now(),
+    busy = 0, changed = 0, refused = 0, senders = {}, began = loop.now(),
     mean_seconds = options.mean_seconds or 2, away_seconds = options.away_seconds or 0.5,
     say_seconds = options.say_seconds or 0.2,
     ways = options.routes and table.move(WAYS, 1, #WAYS, 1, { [7] = "route" }) or WAYS,

@@ -59,10 +59,15 @@ end
 -- ---- what comes ----
 
 function Player:on_session(resumed, known)
-  if resumed then return end
-  if known then self.judge:on_lost(self) end
+  if resumed and self.asks_for_new and known then self:fault("on_resume has refused, in vain") end
+  if not resumed and self.asks_for_new then self.judge.refused = self.judge.refused + 1 end
+  if resumed then
+    self.asked_for_new = nil
+    return
+  end
+  if known and not self.asked_for_new then self.judge:on_lost(self) end
   self.past_life, self.life = self.life or self.past_life, nil
-  self.m, self.n, self.broadcasts, self.end_sent = 0, 0, {}, nil
+  self.m, self.n, self.broadcasts, self.end_sent, self.asked_for_new = 0, 0, {}, nil, nil
 end
 
 local function read(self, message, value)
@@ -189,6 +194,10 @@ end
 
 function Player:connect(now)
   local options = self.judge:connect_options(self)
+  -- on_resume refuses now and then; the client may not hear of it before the next cut
+  self.asks_for_new = not self.judge.is_finishing and random(40) == 1
+  self.asked_for_new = self.asked_for_new or self.asks_for_new
+  options.query = self.asks_for_new and "&refuse=1" or nil
   self.connects = self.connects + 1
   if not self.session:connect(options) then
     self.back_at = now + 0.05 + random() * 0.2

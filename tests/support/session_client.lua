@@ -211,7 +211,7 @@ end
 -- ---- the socket ----
 
 --- Begins to connect with another socket. False: nothing accepts.
----@param options table? from: our address
+---@param options table? from: our address; query: more of the query, as "&name=value"
 ---@return boolean
 function SessionClient:connect(options)
   local source = stream.connect(self.address, options)
@@ -220,7 +220,8 @@ function SessionClient:connect(options)
   self.offer = { deflate = self.deflate and math.random(4) > 1 and "" or nil }
   local request
   request, self.key = client.handshake(
-    ("%s&session=%s&received=%d"):format(self.path, self.secret, self.received), self.offer)
+    ("%s&session=%s&received=%d%s"):format(self.path, self.secret, self.received,
+      options and options.query or ""), self.offer)
   source:write(request)
   self.state = "connecting"
   return true
