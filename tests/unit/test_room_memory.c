@@ -103,7 +103,6 @@ static uint64_t epoch_of(const char *room) {
 
 static void test_limits(void **state) {
     assert_int_equal(add("other", "x"), 0);
-    assert_int_equal(add("\0chat:a", "x"), 0);
     assert_int_equal(add("chat:a", "1"), 1);
     assert_int_equal(add("chat:a", "2"), 2);
     pass(500);
@@ -208,7 +207,7 @@ static void test_both(void **state) {
 }
 
 static void test_ceiling(void **state) {
-    char text[8], room[32];
+    char text[16], room[32];
     size_t max = 200 * 1000;
     room_memory_set(&memory, rules, 4, max);
     for (int i = 0; i < 2000; i++) {

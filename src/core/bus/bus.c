@@ -155,7 +155,17 @@ void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct wakeup
         posted(bus, worker, mailbox_lose(&entry->box, mail), true, wakeups);
 }
 
+static void log_memory_full(size_t bytes) {
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "room_memory_full");
+    log_int(&line, "bytes", (int64_t)bytes);
+    log_str(&line, "why", "limits.room_memory is reached: the largest rooms forget messages");
+    log_end(&line);
+}
+
 void bus_wake(struct bus *bus, const struct wakeups *wakeups) {
+    if (wakeups->memory_full > 0)
+        log_memory_full(wakeups->memory_full);
     if (wakeups->waiting > 0)
         log_eventf(LOG_WARN, "worker_behind",
                    "worker %u does not take its messages from other workers: %zu bytes wait%s",

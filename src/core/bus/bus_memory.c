@@ -31,8 +31,10 @@ const atomic_bool *bus_memory_flag(const struct bus *bus) {
 void bus_memory_set(struct bus *bus, const struct room_rule *rules, uint32_t count,
                     size_t max_bytes) {
     uv_mutex_lock(&bus->lock);
-    if (room_memory_set(&bus->memory, rules, count, max_bytes))
+    if (room_memory_set(&bus->memory, rules, count, max_bytes)) {
+        bus->logged_memory = false;
         note_sweep(bus);
+    }
     atomic_store(&bus->remembers, count > 0);
     uv_mutex_unlock(&bus->lock);
 }
@@ -44,11 +46,14 @@ bool bus_memory_applies(struct bus *bus, struct slice room) {
     return applies;
 }
 
-uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast) {
-    if (is_user_room(broadcast->room)) /* no pattern is meant for it */
-        return 0;
+uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast, struct wakeups *wakeups) {
     struct memory_time now = time_now();
+    uint64_t evicted = bus->memory.evicted;
     uint64_t offset = room_memory_add(&bus->memory, broadcast, &now);
+    if (bus->memory.evicted > evicted && !bus->logged_memory) {
+        bus->logged_memory = true;
+        wakeups->memory_full = bus->memory.bytes;
+    }
     note_sweep(bus);
     return offset;
 }

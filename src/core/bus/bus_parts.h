@@ -51,6 +51,7 @@ struct bus {
     struct endpoint_counts *counts; /* of all announced connections */
     uint64_t announced;             /* how many there have been */
     struct room_memory memory;
+    bool logged_memory;        /* the log says that it is full */
     atomic_bool remembers;     /* rooms of some names have a memory */
     _Atomic uint64_t sweep_at; /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
     struct bus_worker workers[BUS_MAX_WORKERS];
@@ -59,9 +60,10 @@ struct bus {
 /* Work for after the lock: the workers to wake, whose mailboxes were empty and have mail now. */
 struct wakeups {
     uint64_t workers[BUS_MAX_WORKERS / 64];
-    unsigned behind; /* a worker with much mail: for the log */
-    size_t waiting;  /* its bytes; 0: no worker has much */
-    bool is_full;    /* from now on mail is lost */
+    unsigned behind;    /* a worker with much mail: for the log */
+    size_t waiting;     /* its bytes; 0: no worker has much */
+    bool is_full;       /* from now on mail is lost */
+    size_t memory_full; /* bytes; rooms forget messages now for lack of memory; 0: they do not */
 };
 
 /* Under the lock. NULL: the connection is closed. */
@@ -83,7 +85,7 @@ void bus_leave_user(struct bus *bus, const struct room_entry *entry, conn_id id,
 struct mail *bus_take(struct bus *bus, unsigned worker);
 /* Under the lock: remembers a broadcast to a room. Returns its offset; 0: the room has none. *
  */
-uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast);
+uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast, struct wakeups *wakeups);
 /* Under the lock: is there room for a mail of this cost? */
 bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost);
 /* Under the lock. Takes over the mail. */

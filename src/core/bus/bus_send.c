@@ -122,7 +122,7 @@ struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcas
     if (missing->count == 0) {
         own = bus_take(bus, worker);
         if (broadcast->room.bytes != NULL && atomic_load(&bus->remembers))
-            *offset = bus_remember(bus, broadcast);
+            *offset = bus_remember(bus, broadcast, &wakeups);
         struct posting posting = {0, broadcast, counts, find_except(bus, worker, broadcast),
                                   *offset};
         for (; posting.worker < bus_workers(bus); posting.worker++)

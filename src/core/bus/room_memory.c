@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 #include "core/bus/room_memory_parts.h"
+#include "core/bus/users.h"
 #include "core/frames/twin.h"
 
 enum { ALLOCATION_BYTES = QUEUE_MEMORY_ALLOCATION };
@@ -46,7 +47,7 @@ static bool remembers(const struct room_rule *rule) {
 
 /* NULL: none, or one without a memory. */
 static const struct room_rule *find_rule(const struct room_memory *memory, struct slice name) {
-    if (name.len == 0 || name.bytes[0] == '\0')
+    if (is_user_room(name)) /* no pattern is meant for it */
         return NULL;
     for (uint32_t i = 0; i < memory->rule_count; i++)
         if (matches(memory->rules[i].pattern, name))
@@ -524,7 +525,9 @@ static void replay_room(const struct kept_room *room, const struct replay_reques
                         (!request->has_epoch || request->epoch == replay->epoch);
         kind = kind_of_after(room);
         after = is_known ? request->after : 0;
-        replay->recovered = is_known && after >= room->kinds[kind].dropped;
+        /* what went of the messages that wait in the mailbox will come from there */
+        uint64_t dropped = room->kinds[kind].dropped;
+        replay->recovered = is_known && (after >= dropped || after == replay->offset);
     }
     if (request->has_after || request->has_history)
         first[kind] = first_of(&room->kinds[kind].list, request, after,

@@ -62,8 +62,7 @@ void room_memory_close(struct room_memory *memory);
 bool room_memory_set(struct room_memory *memory, const struct room_rule *rules, uint32_t count,
                      size_t max_bytes);
 
-/* Does a room of this name remember anything? Not for names that begin with a zero byte, which are
- * the library's. */
+/* Does a room of this name remember anything? */
 bool room_memory_applies(const struct room_memory *memory, struct slice room);
 
 /* Remembers a broadcast to a room, with references of its own. Returns its offset; 0: the room does

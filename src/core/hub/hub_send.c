@@ -59,6 +59,7 @@ static void flushed(struct hub *hub, struct conn *conn) {
         hub_close_written(hub, conn);
     } else if (conn->was_slow) {
         conn->was_slow = false;
+        conn->replayed = 0;
         if (conn->endpoint->has_drain) {
             conn->due |= DUE_DRAIN;
             hub_schedule(hub, conn);
@@ -441,6 +442,8 @@ bool hub_send_replay(struct hub *hub, struct conn *conn, struct message *message
         return true;
     push_form(hub, conn, form_of(hub, conn, message));
     conn->replayed += message->len;
+    if (conn->out.bytes > conn->endpoint->max_backlog / 2)
+        conn->was_slow = true; /* what is left of `replayed` ends with the queue */
     return true;
 }
 
