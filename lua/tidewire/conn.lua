@@ -134,6 +134,36 @@ function Conn.new(id, endpoint, request, subprotocol, fields)
   return setmetatable(conn, metatable)
 end
 
+--- What outlives the process: the fields of scripts, and all else that the object of a session has.
+---@param conn tidewire.Conn
+---@return table fields
+---@return table rest
+function Conn.save(conn)
+  local fields = {}
+  for key, value in pairs(conn) do
+    fields[key] = value
+  end
+  return fields, { request = Request.save(conn[REQUEST]), subprotocol = conn[SUBPROTOCOL] }
+end
+
+--- The object of a session of an earlier process.
+---@param id integer
+---@param endpoint tidewire.PreparedEndpoint
+---@param fields table
+---@param rest table
+---@return tidewire.Conn
+function Conn.restore(id, endpoint, fields, rest)
+  local request = Request.restore(rest.request)
+  local conn = { [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, send = endpoint.send }
+  conn[SUBPROTOCOL] = rest.subprotocol
+  for key, value in pairs(fields) do
+    if methods[key] == nil and getters[key] == nil then
+      conn[key] = value
+    end
+  end
+  return setmetatable(conn, metatable)
+end
+
 --- Gives the connection of a session what a later handshake has made: the request, and the fields
 --- of `validate`. `started_at` stays.
 ---@param conn tidewire.Conn

@@ -17,6 +17,7 @@ local keep = require "tidewire.reload.keep"
 local memory = require "tidewire.memory"
 local origin_check = require "tidewire.http.origin_check"
 local presence = require "tidewire.presence"
+local registry = require "tidewire.registry"
 local reload = require "tidewire.reload"
 local users = require "tidewire.users"
 
@@ -102,9 +103,25 @@ function events.take_state()
   keep.take_state()
 end
 
---- Writes the tables of tw.keep into the state.
+--- Writes the tables of tw.keep and the sessions into the state.
 function events.save_state()
   keep.save_state()
+  for _, conn in ipairs(core.sessions()) do
+    core.state_save_session(Conn.integer(conn), Conn.save(conn))
+  end
+end
+
+--- Makes the object of a session that the state had.
+---@param id integer
+---@param number integer       of its endpoint
+---@param values lightuserdata what Conn.save had returned
+---@return tidewire.Conn|nil
+function events.restore_session(id, number, values)
+  for _, endpoint in ipairs(registry.endpoints) do
+    if endpoint.number == number then
+      return Conn.restore(id, endpoint, core.state_values(values))
+    end
+  end
 end
 
 --- Runs the app's on_stop as the server stops.

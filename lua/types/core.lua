@@ -413,6 +413,21 @@ function core.state_keep(index) end
 ---@param values table
 function core.state_save_keep(name, values) end
 
+--- The objects of this worker's sessions that wait, in no order.
+---@return tidewire.Conn[]
+function core.sessions() end
+
+--- Writes a session into the state: in the event save_state.
+---@param id integer
+---@param fields table  of scripts
+---@param rest table    what else its object has
+function core.state_save_session(id, fields, rest) end
+
+--- All values that C has passed: in the event restore_session.
+---@param values lightuserdata
+---@return any ...
+function core.state_values(values) end
+
 -- ---- bind_task.c ----
 
 --- The running task; or nil and the reason why it cannot wait.

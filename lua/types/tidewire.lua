@@ -182,7 +182,8 @@
 --- forwarded_header: the header of theirs that counts; by default X-Forwarded-For, else Forwarded.
 ---@field forwarded_header? "X-Forwarded-For"|"Forwarded"
 ---@field proxy_protocol? boolean  their connections begin with a header of the PROXY protocol
---- state: the file in which tw.shared and tw.keep outlive a restart, relative to the app's folder.
+--- state: the file in which tw.shared, tw.keep and sessions outlive a restart, relative to the
+--- app's folder.
 ---@field state? string|false
 --- removed_endpoints: whether a reload keeps connections of an endpoint that the new app lacks.
 ---@field removed_endpoints? "keep"|"close"

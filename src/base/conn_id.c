@@ -1,10 +1,15 @@
 /* conn_id.c -- the text of a connection's id. See conn_id.h. */
 #include "base/conn_id.h"
 
+#include "base/mem.h"
+#include "base/table.h"
+
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <uv.h>
 
 enum { BITS = 5 }; /* of a character */
 
@@ -26,13 +31,74 @@ void conn_id_draw_node(void) {
     format(node_, CONN_ID_NODE_LEN, node);
 }
 
+/* ---- texts of earlier processes ---- */
+
+struct kept_text {
+    struct table_entry by_text, by_id;
+    conn_id id;
+    char text[CONN_ID_LEN];
+};
+
+static struct {
+    uv_once_t once;
+    uv_rwlock_t lock;
+    atomic_bool is_used;
+    struct table by_text, by_id;
+} kept = {.once = UV_ONCE_INIT};
+
+static void init_kept(void) {
+    uv_rwlock_init(&kept.lock);
+}
+
+void conn_id_keep_text(const char text[CONN_ID_LEN], conn_id id) {
+    struct kept_text *entry = mem_zalloc(sizeof *entry);
+    entry->id = id;
+    memcpy(entry->text, text, CONN_ID_LEN);
+    entry->by_text.key = (struct slice){entry->text, CONN_ID_LEN};
+    entry->by_id.key = (struct slice){(const char *)&entry->id, sizeof entry->id};
+    uv_once(&kept.once, init_kept);
+    uv_rwlock_wrlock(&kept.lock);
+    struct table_entry *other = table_find(&kept.by_text, entry->by_text.key);
+    if (other != NULL) /* the newest connection of this text counts */
+        table_remove(&kept.by_text, other);
+    table_add(&kept.by_text, &entry->by_text);
+    table_add(&kept.by_id, &entry->by_id);
+    atomic_store(&kept.is_used, true);
+    uv_rwlock_wrunlock(&kept.lock);
+}
+
+static bool find_text(conn_id id, char text[CONN_ID_LEN]) {
+    struct slice key = {(const char *)&id, sizeof id};
+    uv_rwlock_rdlock(&kept.lock);
+    struct table_entry *found = table_find(&kept.by_id, key);
+    if (found != NULL)
+        memcpy(text, TABLE_OWNER(found, struct kept_text, by_id)->text, CONN_ID_LEN);
+    uv_rwlock_rdunlock(&kept.lock);
+    return found != NULL;
+}
+
+static bool find_id(const char *text, size_t len, conn_id *id) {
+    uv_rwlock_rdlock(&kept.lock);
+    struct table_entry *found = table_find(&kept.by_text, (struct slice){text, len});
+    if (found != NULL)
+        *id = TABLE_OWNER(found, struct kept_text, by_text)->id;
+    uv_rwlock_rdunlock(&kept.lock);
+    return found != NULL;
+}
+
+/* ---- both forms ---- */
+
 void conn_id_format(char text[CONN_ID_LEN + 1], conn_id id) {
+    text[CONN_ID_LEN] = '\0';
+    if (atomic_load(&kept.is_used) && find_text(id, text))
+        return;
     memcpy(text, node_, CONN_ID_NODE_LEN);
     format(text + CONN_ID_NODE_LEN, CONN_ID_LEN - CONN_ID_NODE_LEN, id);
-    text[CONN_ID_LEN] = '\0';
 }
 
 bool conn_id_parse(const char *text, size_t len, conn_id *id) {
+    if (atomic_load(&kept.is_used) && find_id(text, len, id))
+        return true;
     if (len != CONN_ID_LEN || memcmp(text, node_, CONN_ID_NODE_LEN) != 0)
         return false;
     text += CONN_ID_NODE_LEN;

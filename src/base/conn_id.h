@@ -4,7 +4,8 @@
  * look up, and a process never gives it twice. The text, which scripts and the log show, begins
  * with the node: 55 random bits that the process draws when it starts. So an id of an earlier
  * process, of the other process of an upgrade, or of another machine is never an id of this
- * process. Any thread, except for conn_id_draw_node(). */
+ * process, unless the connection has outlived that one: then it keeps its text. Any thread, except
+ * for conn_id_draw_node(). */
 #ifndef TIDEWIRE_BASE_CONN_ID_H
 #define TIDEWIRE_BASE_CONN_ID_H
 
@@ -36,6 +37,10 @@ static inline uint32_t conn_id_slot(conn_id id) {
 /* Draws the number of the node, which is 0 before. Call it once, before other threads start. Ends
  * the program when the system has no random numbers. */
 void conn_id_draw_node(void);
+
+/* From now on this text, of an earlier process, is that of the id: both functions below know it.
+ * For a connection that outlives its process. Kept until the process ends. */
+void conn_id_keep_text(const char text[CONN_ID_LEN], conn_id id);
 
 /* Writes the text of an id of this process, and a zero byte. */
 void conn_id_format(char text[CONN_ID_LEN + 1], conn_id id);

@@ -245,6 +245,19 @@ static bool wait_for(struct server *server, enum worker_stage stage) {
     return !workers_failed(server->workers) && server->state != SERVER_ENDING;
 }
 
+/* Lets every worker take its part of the state, and logs what was taken. False: the server ends. */
+static bool take_state(struct server *server, const struct app *app) {
+    if (!state_is_used(server->process.state))
+        return true;
+    for (unsigned i = 0; i < app->workers; i++)
+        workers_begin_state(server->workers, i, STATE_STEP_TAKE);
+    for (unsigned i = 0; i < app->workers; i++)
+        while (!workers_state_is_done(server->workers, i) && server->state != SERVER_ENDING)
+            uv_run(&server->loop, UV_RUN_ONCE);
+    state_log_taken(server->process.state, app->workers);
+    return server->state != SERVER_ENDING;
+}
+
 /* Loads the app in all workers; the first one reads their number. NULL: a failure was logged. */
 static const struct app *load(struct server *server) {
     if (!workers_start(server->workers, 1) || !wait_for(server, STAGE_LOADED))
@@ -423,7 +436,8 @@ static int serve(struct server *server) {
         return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;
     }
     resources_raise_descriptors(app->max_connections);
-    state_log_taken(server->process.state, app->workers);
+    if (!take_state(server, app))
+        return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;
     int code = EXIT_FAILED;
     if (open_and_accept(server, app)) {
         while (server->drain.phase != DRAIN_OVER &&

@@ -17,7 +17,10 @@ local top = tw.keep("top", { made = 0, list = { 1, 2, 3 }, nested = { run = prin
 local nested = top.nested
 return {
   state = %s,
-  on_load = function() rawset(_G, "seen_by_on_load", top.made) end,
+  on_load = function()
+    rawset(_G, "seen_by_on_load", top.made)
+    tw.keep("loads").n = (tw.keep("loads").n or 0) + 1
+  end,
   endpoints = {
     ["/"] = {
       codec = "text",
@@ -168,7 +171,7 @@ describe("a state file", function()
     ask(first, 'tw.keep("rare").x = 5')
     stop(first)
     stop(start())
-    assert.equal(5, ask(start(), 'return tw.keep("rare").x'))
+    assert.same({ 5, 3 }, { ask(start(), 'return tw.keep("rare").x, tw.keep("loads").n') })
   end)
 
   it("leaves out what is no plain data, and names it once", function()
@@ -328,7 +331,8 @@ describe("a state file", function()
     end
     assert.matches("app%.state: there is none yet", check())
     local whole = make_file()
-    assert.matches("app%.state: written %d+T%d+Z, %d+ bytes, 1 stores, 1 keys, %d tables", check())
+    assert.matches("app%.state: written %d+T%d+Z, %d+ bytes, 0 sessions, 1 stores, 1 keys, %d tab",
+      check())
     process.write_file(file, whole:sub(1, -2))
     assert.matches("app%.state: it is truncated.-would put it aside", check())
     assert.same({ "app.lua", "app.state" }, files())
@@ -344,7 +348,7 @@ describe("a state file", function()
     assert.same({ 1, 2 }, { made(second, 0), made(second, 1) })
     local lines = second:log_lines("event=left_out")
     assert.equal(1, #lines)
-    assert.matches('names="of two, top" tables=2', lines[1])
+    assert.matches('names="loads, of two, top" tables=3', lines[1])
     stop(second)
     local third = start({ workers = 3 })
     assert.same({ 2, 0 }, { made(third, 1), made(third, 2) })

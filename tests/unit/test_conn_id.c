@@ -115,11 +115,31 @@ static void test_another_node(void **state) {
     }
 }
 
+static void test_a_text_outlives_its_process(void **state) {
+    char old[CONN_ID_LEN + 1], text[CONN_ID_LEN + 1];
+    conn_id id;
+    conn_id_format(old, ids[0]);
+    conn_id_draw_node();
+    assert_false(is_id(old));
+    conn_id_keep_text(old, ids[1]);
+    assert_true(conn_id_parse(old, CONN_ID_LEN, &id));
+    assert_true(id == ids[1]);
+    conn_id_format(text, ids[1]);
+    assert_string_equal(text, old);
+    conn_id_format(text, ids[0]); /* others have texts of their own */
+    assert_string_not_equal(text, old);
+    assert_true(conn_id_parse(text, CONN_ID_LEN, &id));
+    assert_true(id == ids[0]);
+    conn_id_keep_text(old, ids[2]); /* the newest counts */
+    assert_true(conn_id_parse(old, CONN_ID_LEN, &id));
+    assert_true(id == ids[2]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),        cmocka_unit_test(test_there_and_back),
         cmocka_unit_test(test_the_form),     cmocka_unit_test(test_what_is_no_id),
-        cmocka_unit_test(test_another_node),
+        cmocka_unit_test(test_another_node), cmocka_unit_test(test_a_text_outlives_its_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,6 +168,22 @@ function Request.new(head, body, remote_address, secure, host, params, tls)
   return setmetatable(request, metatable)
 end
 
+--- The request as plain data, without the fields that are computed.
+---@param request tidewire.Request
+---@return table
+function Request.save(request)
+  local saved = table.move(request, 1, TLS, 1, {})
+  saved.params = rawget(request, "params")
+  return saved
+end
+
+--- The request of what Request.save has returned.
+---@param saved table
+---@return tidewire.Request
+function Request.restore(saved)
+  return setmetatable(saved, metatable)
+end
+
 --- Keeps when the connection of a handshake has started, in seconds since 1970.
 ---@param request tidewire.Request
 ---@param started number

@@ -15,6 +15,7 @@ local option_types = require "tidewire.load.option_types"
 local kept = {} ---@type table<string, table>
 --- Tables of the state that no call has asked for yet.
 local taken = {} ---@type table<string, table>
+local has_taken = false
 
 local keep = {}
 
@@ -89,8 +90,12 @@ local function read(index)
   return name, values
 end
 
---- Takes the tables of this worker that are in the state.
+--- Takes the tables of this worker that are in the state, once: as the app is loaded, or later,
+--- when the process before has passed them.
 function keep.take_state()
+  if has_taken then
+    return
+  end
   local index = 0
   local name, values = read(0)
   while name do
@@ -99,6 +104,7 @@ function keep.take_state()
     elseif values then
       taken[name] = values
     end
+    has_taken = true
     index = index + 1
     name, values = read(index)
   end

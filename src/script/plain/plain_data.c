@@ -537,6 +537,10 @@ static bool skip_value(struct slice *from, int depth) {
     }
 }
 
+bool plain_data_skip(struct slice *from) {
+    return skip_value(from, 0);
+}
+
 bool plain_data_is_one(struct slice bytes) {
     return skip_value(&bytes, 0) && bytes.len == 0;
 }

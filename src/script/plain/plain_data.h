@@ -35,6 +35,8 @@ struct plain_data_left_out {
  * value. May raise errors of memory. */
 void plain_data_pack(lua_State *L, int index, struct sink *sink,
                      const struct plain_data_left_out *omits);
+/* Takes a whole value from the beginning. False: the bytes do not begin with one. Any thread. */
+bool plain_data_skip(struct slice *from);
 /* Are the bytes one whole value, and nothing else? Any thread. */
 bool plain_data_is_one(struct slice bytes);
 

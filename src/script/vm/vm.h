@@ -40,6 +40,9 @@ struct vm_state_functions {
     /* Between both calls a table of tw.keep is written, into the sink. */
     struct sink *(*begin_keep)(void *user, unsigned worker, struct slice name);
     void (*end_keep)(void *user);
+    /* The same for a session of an endpoint with this path. */
+    struct sink *(*begin_session)(void *user, struct slice path);
+    void (*end_session)(void *user);
     /* Where the names of values that are left out go. */
     const struct plain_data_left_out *(*left_out)(void *user);
 };
@@ -143,8 +146,11 @@ bool vm_has_pending(const struct vm *vm);
 
 /* Fills the tables of tw.keep with those of the state, which was taken after the app was loaded. */
 void vm_take_state(struct vm *vm);
-/* Writes the tables of tw.keep into the state. */
+/* Writes the tables of tw.keep and the sessions into the state. */
 void vm_save_state(struct vm *vm);
+/* Makes the object of a session that the hub has restored; `values` are what the session's part of
+ * the state has behind the hub's bytes. False: it has no object. */
+bool vm_restore_session(struct vm *vm, struct conn *conn, uint32_t endpoint, struct slice values);
 
 /* Runs the app's on_stop, which may sleep. */
 void vm_stop_app(struct vm *vm);

@@ -215,6 +215,22 @@ static void on_handshake(void *user, struct conn *conn, const struct http_reques
     }
 }
 
+bool vm_restore_session(struct vm *vm, struct conn *conn, uint32_t endpoint, struct slice values) {
+    struct task *task = vm_task(vm, EVENT_RESTORE_SESSION, 0);
+    lua_pushinteger(task->co, (lua_Integer)hub_id_of(conn));
+    lua_pushinteger(task->co, endpoint);
+    lua_pushlightuserdata(task->co, &values); /* for core.state_values() */
+    if (vm_run_to_end(task, 3) != RUN_RETURNED)
+        return false;
+    bool good = lua_istable(task->co, 1);
+    if (good) {
+        lua_settop(task->co, 1);
+        keep_object(task->co, conn);
+    }
+    vm_task_done(task);
+    return good;
+}
+
 static void on_request(void *user, uint64_t number, const struct http_request *request) {
     struct vm *vm = user;
     if (request->body_len > LARGE_MESSAGE && !has_room(vm, request->body_len)) {

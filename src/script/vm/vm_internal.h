@@ -29,6 +29,7 @@
     X(STOP, stop, "on_stop")                                                                       \
     X(TAKE_STATE, take_state, "state")                                                             \
     X(SAVE_STATE, save_state, "state")                                                             \
+    X(RESTORE_SESSION, restore_session, "state")                                                   \
     X(HANDSHAKE, handshake, "validate")                                                            \
     X(REQUEST, request, "http")                                                                    \
     X(OPENED, opened, "on_start")                                                                  \

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log/log.h"
 #include "base/mem.h"
+#include "core/hub/hub.h"
 #include "server/state/state_lock.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct kept {
 
 /* What a file has. */
 struct counts {
+    size_t sessions;
     size_t stores, tables, dropped; /* dropped: tables of workers that there are no more */
     struct store_unpacked keys;
 };
@@ -35,9 +37,17 @@ struct left_out {
     size_t len, more;        /* `more`: values that are not named */
 };
 
+/* Sessions that have no place, for one reason. */
+struct refused {
+    const char *why;
+    size_t count;
+};
+
+enum { MAX_REASONS = 8 };
+
 struct state {
     struct shared *shared;
-    uv_mutex_t lock; /* of state_take() */
+    uv_mutex_t lock; /* of state_take() and state_refuse_session() */
     char *file;      /* an absolute name; NULL: the app has not named one */
     bool is_usable;
     char problem[PROBLEM_BYTES];
@@ -46,6 +56,8 @@ struct state {
     uint64_t took_ns;
     struct counts counts;
     struct kept *kept;
+    struct state_session *sessions;
+    struct refused refused[MAX_REASONS];
     bool is_moved; /* FILE is FILE.taken, until the server serves */
     /* while a state is written */
     struct state_writer *writer;
@@ -72,6 +84,19 @@ static bool read_keep(struct slice body, struct kept *kept) {
     return true;
 }
 
+static bool read_session(struct slice body, struct state_session *session) {
+    if (!unpack_text(&body, &session->session))
+        return false;
+    session->values = body;
+    return true;
+}
+
+static bool check_session(struct slice body) {
+    struct state_session session;
+    return read_session(body, &session) && hub_session_is_one(session.session) &&
+           plain_data_skip(&session.values) && plain_data_is_one(session.values);
+}
+
 bool state_check_section(uint32_t type, struct slice body) {
     struct kept kept;
     struct store_unpacked result = {0};
@@ -80,6 +105,8 @@ bool state_check_section(uint32_t type, struct slice body) {
         return shared_unpack(NULL, body, 0, &result);
     case STATE_KEEP:
         return read_keep(body, &kept) && plain_data_is_one(kept.value);
+    case STATE_SESSION:
+        return check_session(body);
     default:
         return true;
     }
@@ -101,6 +128,13 @@ static void read_sections(const struct state_file *file, struct state *state,
                 continue;
             state->kept = mem_realloc(state->kept, counts->tables * sizeof *state->kept);
             read_keep(body, &state->kept[counts->tables - 1]);
+        } else if (type == STATE_SESSION) {
+            counts->sessions++;
+            if (state == NULL)
+                continue;
+            state->sessions =
+                mem_realloc(state->sessions, counts->sessions * sizeof *state->sessions);
+            read_session(body, &state->sessions[counts->sessions - 1]);
         }
     }
 }
@@ -144,7 +178,9 @@ struct state *state_new(struct shared *shared) {
 static void forget_file(struct state *state) {
     state_file_close(&state->read);
     mem_free(state->kept);
+    mem_free(state->sessions);
     state->kept = NULL;
+    state->sessions = NULL;
     state->counts = (struct counts){0};
 }
 
@@ -254,6 +290,28 @@ bool state_keep(const struct state *state, unsigned worker, size_t index, struct
     return false;
 }
 
+size_t state_sessions(const struct state *state) {
+    return state->counts.sessions;
+}
+
+const struct state_session *state_session(const struct state *state, size_t index) {
+    return &state->sessions[index];
+}
+
+void state_refuse_session(struct state *state, const char *why) {
+    uv_mutex_lock(&state->lock);
+    struct refused *at = state->refused;
+    while (at < state->refused + MAX_REASONS - 1 && at->why != NULL && strcmp(at->why, why) != 0)
+        at++;
+    at->why = at->why == NULL ? why : at->why;
+    at->count++;
+    uv_mutex_unlock(&state->lock);
+}
+
+bool state_is_used(const struct state *state) {
+    return state->file != NULL && state->is_usable;
+}
+
 /* Adds a name, if there is room and it is not there. False: there is no room. */
 static bool add_name(struct left_out *list, const char *name) {
     size_t len = strlen(name);
@@ -289,7 +347,25 @@ static void log_dropped(struct state *state, unsigned workers) {
     log_end(&line);
 }
 
+/* Returns the number of sessions that have no place. */
+static size_t log_refused(struct state *state) {
+    size_t total = 0;
+    struct log_line line;
+    for (struct refused *at = state->refused; at < state->refused + MAX_REASONS; at++) {
+        if (at->count == 0)
+            continue;
+        total += at->count;
+        log_begin(&line, LOG_WARN, "left_out");
+        log_int(&line, "sessions", (int64_t)at->count);
+        log_str(&line, "why", at->why);
+        log_end(&line);
+        *at = (struct refused){0};
+    }
+    return total;
+}
+
 static void log_counts(struct log_line *line, const struct counts *counts) {
+    log_int(line, "sessions", (int64_t)counts->sessions);
     log_int(line, "stores", (int64_t)counts->stores);
     log_int(line, "keys", (int64_t)counts->keys.entries);
     log_int(line, "tables", (int64_t)(counts->tables - counts->dropped));
@@ -299,6 +375,7 @@ void state_log_taken(struct state *state, unsigned workers) {
     if (state->read.bytes.len == 0)
         return;
     log_dropped(state, workers);
+    state->counts.sessions -= log_refused(state);
     struct log_line line;
     if (state->counts.keys.refused > 0) {
         log_begin(&line, LOG_WARN, "left_out");
@@ -390,6 +467,13 @@ void state_end_keep(struct state *state) {
     state_writer_end(state->writer);
 }
 
+struct sink *state_begin_session(struct state *state, struct slice path) {
+    snprintf(state->keep_name, sizeof state->keep_name, "conn(%.*s)",
+             (int)(path.len < 100 ? path.len : 100), path.bytes);
+    state->written.sessions++;
+    return state_writer_begin(state->writer, STATE_SESSION);
+}
+
 const struct plain_data_left_out *state_left_out(struct state *state) {
     return &state->omits;
 }
@@ -404,7 +488,8 @@ static void log_left_out(const struct state *state) {
     struct log_line line;
     if (state->missing[0] != '\0')
         log_eventf(LOG_ERROR, "state_failed",
-                   "the tables of tw.keep of worker %s are not in the state: a script does not "
+                   "the tables of tw.keep and the sessions of worker %s are not in the state: a "
+                   "script does not "
                    "return",
                    state->missing);
     if (state->left_out.len == 0)
@@ -459,10 +544,10 @@ void state_describe(const char *file, char *text, size_t size) {
         read_sections(&read, NULL, &counts);
         write_time(time_text, read.written_ms);
         snprintf(text, size,
-                 "the state file %s: written %s, %zu bytes, %zu stores, %zu keys, %zu tables of "
-                 "tw.keep; a start would take it",
-                 file, time_text, read.bytes.len, counts.stores, counts.keys.entries,
-                 counts.tables);
+                 "the state file %s: written %s, %zu bytes, %zu sessions, %zu stores, %zu keys, "
+                 "%zu tables of tw.keep; a start would take it",
+                 file, time_text, read.bytes.len, counts.sessions, counts.stores,
+                 counts.keys.entries, counts.tables);
     }
     state_file_close(&read);
     if (fd >= 0)

@@ -35,6 +35,15 @@ bool state_take(struct state *state, const char *file, const struct error_text *
  * (plain_data.h). False: there are no more. Any thread, after state_take(). */
 bool state_keep(const struct state *state, unsigned worker, size_t index, struct slice *name,
                 struct slice *value);
+/* The sessions of all workers; this one has an index from 0. */
+struct state_session {
+    struct slice session; /* for hub_session_restore() */
+    struct slice values;  /* of its object (vm_restore_session()) */
+};
+size_t state_sessions(const struct state *state);
+const struct state_session *state_session(const struct state *state, size_t index);
+/* One of them has no place. The text is static. Any thread. */
+void state_refuse_session(struct state *state, const char *why);
 /* Logs what was taken, and what was not because there are only so many workers. When all workers
  * have got theirs. */
 void state_log_taken(struct state *state, unsigned workers);
@@ -51,6 +60,10 @@ struct state_writer *state_begin_save(struct state *state);
 /* Opens a section for one table of tw.keep; its value goes into the sink. */
 struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name);
 void state_end_keep(struct state *state);
+/* The same for a session, of an endpoint with this path. */
+struct sink *state_begin_session(struct state *state, struct slice path);
+/* Does the app have a state file? Then sessions outlive the drain. Any thread. */
+bool state_is_used(const struct state *state);
 /* Where the names of values that are left out go. */
 const struct plain_data_left_out *state_left_out(struct state *state);
 /* A worker has not answered: its part is missing. */

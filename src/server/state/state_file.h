@@ -27,6 +27,9 @@ enum { STATE_VERSION = 1, STATE_HEADER_BYTES = 32, STATE_SECTION_BYTES = 16 };
 enum state_section {
     STATE_SHARED = 1, /* a store of tw.shared (shared_pack()) */
     STATE_KEEP = 2,   /* a table of tw.keep: the worker, the name, the value (plain_data.h) */
+    /* A session: the hub's bytes (hub_session_save()), as a text; its fields, and the rest of its
+     * object, as values. */
+    STATE_SESSION = 3,
 };
 
 /* A file that was read: its bytes, and when it was written. */

@@ -129,8 +129,13 @@ struct sink *state_writer_begin(struct state_writer *writer, enum state_section 
 void state_writer_end(struct state_writer *writer) {
     unsigned char len[8];
     put(len, 8, writer->at - writer->section_at - STATE_SECTION_BYTES);
+    uint64_t place = writer->section_at + 8, buffered = writer->at - writer->len;
+    if (writer->error == 0 && place >= buffered) {
+        memcpy(writer->buffer + (place - buffered), len, sizeof len);
+        return;
+    }
     flush(writer);
-    write_at(writer, len, sizeof len, writer->section_at + 8);
+    write_at(writer, len, sizeof len, place);
 }
 
 uint64_t state_writer_written_ms(const struct state_writer *writer) {

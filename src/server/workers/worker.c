@@ -6,6 +6,7 @@
 #include "server/workers/worker.h"
 
 #include "base/clock.h"
+#include "base/conn_id.h"
 #include "base/mem.h"
 #include "base/turn.h"
 #include "net/cosocket/cosockets.h"
@@ -264,16 +265,44 @@ static struct sink *begin_keep(void *state, unsigned worker, struct slice name) 
     return state_begin_keep(state, worker, name);
 }
 
-static void end_keep(void *state) {
+static void end_part(void *state) {
     state_end_keep(state);
+}
+
+static struct sink *begin_session(void *state, struct slice path) {
+    return state_begin_session(state, path);
 }
 
 static const struct plain_data_left_out *left_out(void *state) {
     return state_left_out(state);
 }
 
+/* A session goes to any worker, so that all have as many. */
+static void take_sessions(struct worker *worker) {
+    struct state *state = worker->process->state;
+    size_t count = state_sessions(state), workers = bus_workers(worker->process->bus);
+    for (size_t i = worker->number; i < count; i += workers) {
+        const struct state_session *part = state_session(state, i);
+        const char *why = "no memory";
+        struct slice old_id;
+        struct conn *conn = hub_session_restore(worker->hub, part->session, &why);
+        if (conn != NULL &&
+            !vm_restore_session(worker->vm, conn,
+                                hub_find_endpoint(worker->hub, hub_id_of(conn))->number,
+                                part->values)) {
+            hub_abandon(worker->hub, conn);
+            conn = NULL;
+        }
+        if (conn == NULL)
+            state_refuse_session(state, why);
+        else if (hub_session_old_id(part->session, &old_id))
+            conn_id_keep_text(old_id.bytes, hub_id_of(conn));
+    }
+}
+
 void worker_take_state(struct worker *worker) {
     vm_take_state(worker->vm);
+    take_sessions(worker);
 }
 
 void worker_save_state(struct worker *worker) {
@@ -318,7 +347,8 @@ struct worker *worker_new(unsigned number, struct process *process,
         .on_exit_user = events->user,
         .upstreams = upstreams_functions(worker->upstreams),
         .cosockets = cosockets_functions(worker->cosockets),
-        .state = {process->state, take_state, find_keep, begin_keep, end_keep, left_out},
+        .state = {process->state, take_state, find_keep, begin_keep, end_part, begin_session,
+                  end_part, left_out},
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
@@ -466,12 +496,19 @@ void worker_drain(struct worker *worker, const struct worker_drain_options *opti
     }
 }
 
+/* Sessions outlive the drain where the state is written. */
+static void keep_sessions(struct worker *worker) {
+    if (state_is_used(worker->process->state))
+        hub_keep_sessions(worker->hub);
+}
+
 void worker_close_clients(struct worker *worker, const struct worker_drain_options *options) {
     if (worker->stage != STAGE_ON_STOP_DONE)
         return;
     enter(worker, STAGE_CLOSING);
     upstreams_drain(worker->upstreams);
     cosockets_drain(worker->cosockets);
+    keep_sessions(worker);
     hub_drain_over(worker->hub, CLOSE_GOING_AWAY, shutting_down, options->spread_ms);
 }
 
@@ -480,6 +517,7 @@ void worker_kill(struct worker *worker) {
         run_on_stop(worker);
     if (worker->stage < STAGE_CLOSING)
         enter(worker, STAGE_CLOSING);
+    keep_sessions(worker);
     hub_drain(worker->hub, CLOSE_GOING_AWAY, shutting_down);
     for (int i = 0; i < LAST_TURNS && (i == 0 || hub_has_pending(worker->hub)); i++)
         hub_turn_end(worker->hub); /* sockets that can be written to get their frames */
