@@ -86,6 +86,21 @@ local function receive_json_with_heartbeat(conn, payload, binary, endpoint)
   end
 end
 
+--- Of an endpoint with the codec "json" whose connections are asked (requests.lua).
+---@param heartbeat boolean
+---@param take fun(conn: tidewire.Conn, value: any): boolean  takes an answer
+function codecs.receive_answers(heartbeat, take)
+  return function(conn, payload, binary, endpoint)
+    local value, message = json.decode(payload)
+    if message then
+      return errors.undecodable(conn, message)
+    end
+    if not (heartbeat and is_heartbeat(conn, value, endpoint)) and not take(conn, value) then
+      deliver(conn, endpoint, value, binary)
+    end
+  end
+end
+
 --- A codec of the script's own: decode(payload, kind) -> value, or nil and a message, or it throws.
 local function custom_receive(codec, heartbeat)
   local decode = codec.decode

@@ -12,8 +12,10 @@ local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
+local misuse = require "tidewire.base.misuse"
 local option_types = require "tidewire.load.option_types"
 local Request = require "tidewire.http.request"
+local requests = require "tidewire.requests"
 local room_memory = require "tidewire.room_memory"
 local room_names = require "tidewire.room_names"
 
@@ -355,6 +357,20 @@ function methods.ping(self)
     return true
   end
   return nil, "closed"
+end
+
+--- Sends a request to the client, and waits for its answer: docs/clients.md has the form of both.
+---@param self tidewire.Conn
+---@param value any|nil  the request's data
+---@param options { timeout: number|nil, type: string|nil }|nil
+---@return any answer
+---@return string|nil message  "timeout", "closed", "disconnected", "backlog", "busy": 100 requests
+---  are open; or the message of an error that the client has answered
+---@return string|nil kind     of such an error
+function methods.ask(self, value, options)
+  local id, endpoint = id_of(self, "ask"), self[ENDPOINT]
+  local checked = misuse.blame_caller(requests.check, endpoint, value, options)
+  return requests.ask(id, endpoint, checked)
 end
 
 --- Is this the name of a room? Throws if not.

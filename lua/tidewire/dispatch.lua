@@ -19,6 +19,7 @@ local origin_check = require "tidewire.http.origin_check"
 local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
 local reload = require "tidewire.reload"
+local requests = require "tidewire.requests"
 local users = require "tidewire.users"
 
 local ENDPOINT <const> = conn_keys.ENDPOINT
@@ -238,6 +239,7 @@ end
 
 function events.closed(conn, code, reason)
   Conn.cancel_timers(conn)
+  requests.forget(Conn.integer(conn))
   local on_close = conn[ENDPOINT].on_close
   if on_close then
     on_close(conn, code, reason)
@@ -246,6 +248,8 @@ end
 
 events.timer = async.fire
 events.presence_changed = presence.changed
+events.answered = requests.answered
+events.unanswered = requests.unanswered
 
 --- C's event: a hook, a timer or a spawned function threw. Runs in a coroutine of its own.
 ---@param conn tidewire.Conn|nil  nil: not a connection's hook, or the connection is gone

@@ -8,6 +8,7 @@ local codecs = require "tidewire.codecs"
 local compressions = require "tidewire.load.compression"
 local core = require "tidewire.core"
 local json = require "tidewire.json"
+local requests = require "tidewire.requests"
 
 local endpoints = {}
 
@@ -22,6 +23,7 @@ local had_user = {}
 ---@field send function           conn.send
 ---@field encode function|nil     of a codec of the script's own
 ---@field receive function|nil    (conn, payload, binary, endpoint): calls handle_message
+---@field receive_asked function|nil  the same for connections that are asked (requests.lua)
 ---@field handle_message function|nil
 ---@field on_start function|nil
 ---@field send_ping function|nil
@@ -46,8 +48,13 @@ function endpoints.prepare(endpoint, number)
     endpoint[name] = hook
   end
   local is_json = options.heartbeat == "json"
+  local reads_heartbeat = is_json or options.resume and true or false
   endpoint.send, endpoint.receive, endpoint.encode = codecs.compile(options.codec,
-    is_json or options.resume and true or false)
+    reads_heartbeat)
+  if options.codec == "json" then
+    endpoint.receive_asked = codecs.receive_answers(reads_heartbeat, requests.take)
+    requests.prepare(endpoint)
+  end
   endpoint.number, endpoint.codec = core.endpoint({
     ping_period = options.ping_period,
     pong_period = options.pong_period,

@@ -180,6 +180,18 @@ function errors.thrown(conn, err)
   decide(conn, err)
 end
 
+--- A function of tw.rpc threw, and its client has the answer: the connection stays, unless on_error
+--- says otherwise.
+---@param conn tidewire.Conn
+---@param err tidewire.Error
+function errors.answered(conn, err)
+  core.count_error("script")
+  errors.log(err, conn[ID])
+  if conn[ENDPOINT].on_error then
+    decide(conn, err)
+  end
+end
+
 --- A hook returned nil and an error.
 ---@param conn tidewire.Conn
 ---@param value any

@@ -35,6 +35,7 @@ local tw = {
   close = room.close,
   user = users.get,
   watch_users = users.watch,
+  rpc = require "tidewire.rpc".new,
 
   shared = require("tidewire.shared").get,
   keep = require("tidewire.reload.keep").get,

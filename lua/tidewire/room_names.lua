@@ -24,7 +24,8 @@ end
 ---@return string|nil name
 ---@return string|nil problem  as in "got a table"
 function room_names.user(value)
-  local name = math.tointeger(value) and ("%d"):format(value) or value
+  local is_whole = type(value) == "number" and math.tointeger(value) -- that of "007" is 7
+  local name = is_whole and ("%d"):format(value) or value
   if type(name) ~= "string" then
     return nil, ("got %s"):format(type(name) == "number" and option_types.describe(name)
       or option_types.kind(name))

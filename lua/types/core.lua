@@ -198,6 +198,12 @@ function core.endpoint_taken(number) end
 ---@return boolean was_open
 function core.join(conn, room, info) end
 
+--- The script waits for answers of this client, or not any more: C gives the event `answered` texts
+--- that may be answers.
+---@param conn integer
+---@param asked boolean
+function core.set_asked(conn, asked) end
+
 --- Gives a connection another user; the limit of a user's connections does not count.
 ---@param conn integer
 ---@param user string?  nil: none

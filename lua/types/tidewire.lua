@@ -290,6 +290,20 @@ function Conn:is_open() end
 ---@return "closed"|nil why_not
 function Conn:ping() end
 
+---@class tidewire.AskOptions
+---@field timeout? number  seconds to wait; 10 by default
+---@field type? string     the name of what is asked
+
+--- Sends a request to the client and waits for its answer, on an endpoint with the codec "json".
+---@param value? any  the request's data, any value that JSON has
+---@param options? tidewire.AskOptions
+---@return any answer        nil: the answer has no data, or there is none
+---@return string? why_not   "timeout"; "closed"; "disconnected": the client of a session is back,
+---  and its on_resume waits for this hook; "backlog", as of conn:send; "busy": 100 requests are
+---  open; or the message of an error that the client has answered
+---@return string? kind      the kind of such an error
+function Conn:ask(value, options) end
+
 --- Calls f(conn) once, unless the connection ends before.
 ---@param seconds number
 ---@param f fun(conn: tidewire.Conn)
@@ -531,6 +545,14 @@ function tw.await(begin) end
 ---@param name string
 ---@return tidewire.Room
 function tw.room(name) end
+
+--- A handle_message that answers requests of clients with the results of functions.
+---@param functions table<string, fun(conn: tidewire.Conn, data: any): any, any, any>  by the
+---  requests' `type`; they return a value, or nil, a message and a kind
+---@param other? fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any  for
+---  messages that are no requests
+---@return fun(conn: tidewire.Conn, message: any, kind: tidewire.MessageKind): any, any
+function tw.rpc(functions, other) end
 
 --- The user of a name, which is conn.user of the user's connections.
 ---@param name string|integer  7 is the same as "7"

@@ -119,6 +119,12 @@ describe("users", function()
       wait_for("return #tw.user(7):connections(), #tw.user(-7):connections()", "2 1")
     end)
 
+    it("takes texts as they are", function()
+      local _, hello = connect("/?user=007")
+      assert.equal("hello 007", hello)
+      wait_for("return tw.user('007'):online(), tw.user(7):online()", "true false")
+    end)
+
     it("takes any bytes, up to 256 of them", function()
       local peer = connect("/function?odd=bytes")
       assert.equal("true", run(peer, "return conn.user == '\\0\\255\\n'"))

@@ -210,6 +210,8 @@ local function add_conns(world, core)
     return is_first
   end
 
+  function core.set_asked(id, is_asked) conn_of(id).is_asked = is_asked end
+
   function core.set_user(id, user)
     check_integer(id)
     world.conns[id].user = user

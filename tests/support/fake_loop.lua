@@ -21,6 +21,7 @@ local HOOK_NAMES = {
   closed = "on_close", timer = "timer", failed = "on_error",
   spawned = "spawn", reload = "reload", activate = "reload", discard = "reload",
   reloaded = "on_reload", presence_changed = "room:watch",
+  answered = "conn:ask", unanswered = "conn:ask",
 }
 
 local function to_ns(seconds)

@@ -92,6 +92,7 @@ struct conn {
     size_t shared;                  /* bytes of its queue that others share, as last estimated */
     struct session *session;        /* see hub_session.c; NULL: it ends with its socket */
     size_t replayed;      /* bytes of its queue that max_backlog does not count, at most */
+    bool is_asked;        /* the script waits for answers: see hub_asks.c */
     struct member *user;  /* in the room of its user, one of `rooms`; NULL: none */
     uint64_t user_number; /* in the order in which connections got a user */
 };

@@ -65,6 +65,13 @@ struct hub_events {
     enum hook_state (*closed)(void *user, struct conn *conn, unsigned code, const char *reason,
                               size_t len);
 
+    /* A text that may be an answer for which the script waits, and that no hook has to get first: a
+     * hook sleeps. False: it is none. */
+    bool (*answered)(void *user, struct conn *conn, const char *bytes, size_t len);
+    /* No answers come any more while the script waits for some: the connection closes, or (`lost`)
+     * it has lost its socket. A hook may run at this moment. */
+    void (*unanswered)(void *user, conn_id id, bool lost);
+
     /* A change of a watched room. A hook may run at this moment: only note the change, and call
      * scripts later. */
     void (*presence_changed)(void *user, const struct presence *presence);

@@ -248,8 +248,9 @@ static bool take_due(struct conn *conn, enum conn_due which) {
 
 static enum hook_state run_message(struct hub *hub, struct conn *conn) {
     struct inbox_item *item = inbox_pop(conn->inbox);
-    enum hook_state state =
-        hub->events->message(hub->events_user, conn, item->bytes, item->len, item->binary);
+    enum hook_state state = HOOK_DONE;
+    if (!item->is_handled)
+        state = hub->events->message(hub->events_user, conn, item->bytes, item->len, item->binary);
     mem_free(item);
     return state;
 }
@@ -445,6 +446,8 @@ static inline void received(struct hub *hub, struct conn *conn, const char *byte
             hub_step(hub, conn);
         return;
     }
+    if (hub_asks_take(hub, conn, bytes, len, binary))
+        return;
     if (!mem_has(len)) {
         hub_limits_refuse(hub, conn, CLOSE_TRY_LATER, "the server has no memory for this message");
         return;
@@ -453,7 +456,7 @@ static inline void received(struct hub *hub, struct conn *conn, const char *byte
         conn->inbox = inbox_new();
     inbox_push(conn->inbox, bytes, len, binary);
     hub_limits_count(hub, conn);
-    if (inbox_full(conn->inbox) || hub_limits_is_much(hub))
+    if (hub_asks_inbox_full(conn) || hub_limits_is_much(hub))
         hub_set_paused(hub, conn, true);
     if (!conn->busy)
         hub_schedule(hub, conn);

@@ -271,6 +271,11 @@ void hub_watch(struct hub *hub, struct slice room, bool on);
 uint32_t hub_room_size(struct hub *hub, struct slice room);
 void hub_room_members(struct hub *hub, struct slice room, bus_member_fn *f, void *user);
 
+/* ---- hub_asks.c: the script asks a client ---- */
+
+/* The script begins to wait for answers of this client, or waits no more. */
+void hub_set_asked(struct hub *hub, conn_id id, bool asked);
+
 /* ---- hub_users.c: the users of connections ---- */
 
 /* The connection's user, instead of the one before; `name` has USER_NAME_MAX bytes at most, none:

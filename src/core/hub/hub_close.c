@@ -37,6 +37,7 @@ static void set_close(struct hub *hub, struct conn *conn, unsigned code, struct 
     note_close(conn, code, reason);
     conn->due |= DUE_CLOSE;
     hub_session_over(hub, conn);
+    hub_asks_over(hub, conn, false);
     hub_rate_release(conn);
     hub_rooms_leave_all(hub, conn); /* before any other connection's hook can run */
     hub_mail_withdraw(hub, conn);

@@ -81,6 +81,16 @@ void hub_begin(struct hub *hub, struct conn *conn);
 void hub_received_cold(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
                        bool binary);
 
+/* ---- hub_asks.c ---- */
+
+/* A message comes that has to wait for its hook. True: it was an answer, and is handled. */
+bool hub_asks_take(struct hub *hub, struct conn *conn, const char *bytes, size_t len, bool binary);
+/* Is the inbox so full that the hub stops reading? */
+bool hub_asks_inbox_full(const struct conn *conn);
+/* The connection closes; or the client of a session is back while a hook sleeps, for which
+ * on_resume has to wait (`lost`). */
+void hub_asks_over(struct hub *hub, struct conn *conn, bool lost);
+
 /* ---- hub_rooms.c ---- */
 
 void hub_rooms_leave_all(struct hub *hub, struct conn *conn);

@@ -146,7 +146,7 @@ void hub_rate_due(struct hub *hub, struct conn *conn) {
     ms = limits->action == RATE_PAUSE ? wait_ms(rate, limits) : 0;
     rate->resume_ms = ms > 0 ? now + ms : 0;
     /* the inbox may have paused it too (received() in hub.c), and resumes it when it is empty */
-    bool must_wait = inbox_full(conn->inbox) || hub_limits_is_much(hub);
+    bool must_wait = hub_asks_inbox_full(conn) || hub_limits_is_much(hub);
     if (ms == 0 && (inbox_empty(conn->inbox) || !must_wait))
         hub_set_paused(hub, conn, false);
 }

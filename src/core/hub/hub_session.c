@@ -381,6 +381,8 @@ bool hub_session_return(struct hub *hub, struct conn *candidate) {
     session->ends_at_ms = 0;
     hub_timers_arm(hub, conn);
     conn->due |= DUE_RESUME;
+    if (conn->busy)
+        hub_asks_over(hub, conn, true);
     hub_schedule(hub, conn);
     return true;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* From either on the inbox is full. A message that has arrived already may exceed the bytes. */
-enum { FULL_ITEMS = 64, FULL_BYTES = 64 * 1024 };
+enum { FULL_ITEMS = 64, FULL_BYTES = 64 * 1024, ASKED = 16 /* times as much */ };
 
 struct inbox {
     struct inbox_item *first, *last;
@@ -30,6 +30,7 @@ void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary)
     item->next = NULL;
     item->len = len;
     item->binary = binary;
+    item->is_handled = false;
     if (len > 0)
         memcpy(item->bytes, bytes, len);
     if (inbox->last == NULL)
@@ -39,6 +40,11 @@ void inbox_push(struct inbox *inbox, const char *bytes, size_t len, bool binary)
     inbox->last = item;
     inbox->count++;
     inbox->bytes += len;
+}
+
+void inbox_push_handled(struct inbox *inbox) {
+    inbox_push(inbox, NULL, 0, false);
+    inbox->last->is_handled = true;
 }
 
 uint64_t inbox_count(const struct inbox *inbox) {
@@ -70,6 +76,15 @@ bool inbox_empty(const struct inbox *inbox) {
     return inbox == NULL || inbox->first == NULL;
 }
 
+static bool is_full(const struct inbox *inbox, size_t times) {
+    return inbox != NULL &&
+           (inbox->count >= FULL_ITEMS * times || inbox->bytes >= FULL_BYTES * times);
+}
+
 bool inbox_full(const struct inbox *inbox) {
-    return inbox != NULL && (inbox->count >= FULL_ITEMS || inbox->bytes >= FULL_BYTES);
+    return is_full(inbox, 1);
+}
+
+bool inbox_full_for_answers(const struct inbox *inbox) {
+    return is_full(inbox, ASKED);
 }

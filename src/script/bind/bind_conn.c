@@ -287,6 +287,12 @@ static int core_refuse_resume(lua_State *L) {
     return 0;
 }
 
+/* core.set_asked(id, boolean): answers of this client are waited for, or not any more. */
+static int core_set_asked(lua_State *L) {
+    hub_set_asked(vm_of(L)->hub, bind_check_conn(L, 1), lua_toboolean(L, 2));
+    return 0;
+}
+
 /* core.is_open(id) -> boolean */
 static int core_is_open(lua_State *L) {
     lua_pushboolean(L, hub_is_open(vm_of(L)->hub, bind_check_conn(L, 1)));
@@ -339,6 +345,7 @@ const luaL_Reg bind_conn_functions[] = {
     {"time_out", core_time_out},
     {"is_connected", core_is_connected},
     {"refuse_resume", core_refuse_resume},
+    {"set_asked", core_set_asked},
     {"is_open", core_is_open},
     {"rtt", core_rtt},
     {"backlog", core_backlog},

@@ -83,6 +83,33 @@ static enum hook_state on_resumed(void *user, struct conn *conn, struct conn *ne
     return vm_run_hook(task, 2);
 }
 
+static bool on_answered(void *user, struct conn *conn, const char *bytes, size_t len) {
+    struct vm *vm = user;
+    bool taken = false;
+    if (len > LARGE_MESSAGE && !has_room(vm, len))
+        return false;
+    struct task *task = vm_task(vm, EVENT_ANSWERED, hub_id_of(conn));
+    task->conn = 0; /* not a hook of the connection */
+    lua_pushinteger(task->co, (lua_Integer)hub_id_of(conn));
+    lua_pushlstring(task->co, bytes, len);
+    if (vm_run_to_end(task, 2) == RUN_RETURNED) {
+        taken = lua_toboolean(task->co, 1);
+        vm_task_done(task);
+    }
+    return taken;
+}
+
+static void on_unanswered(void *user, conn_id id, bool lost) {
+    struct vm *vm = user;
+    bool exempt = vm_memory_exempt(vm, true); /* a hook that closes may be running */
+    struct task *task = vm_task(vm, EVENT_UNANSWERED, id);
+    task->conn = 0;
+    lua_pushinteger(task->co, (lua_Integer)id);
+    lua_pushboolean(task->co, lost);
+    vm_run_later(task, 2);
+    vm_memory_exempt(vm, exempt);
+}
+
 static void on_presence_changed(void *user, const struct presence *presence) {
     static const char *const changes[] = {
         [PRESENCE_LEFT] = "leave",
@@ -263,6 +290,8 @@ const struct hub_events vm_hub_events = {
     .disconnected = on_disconnected,
     .resumed = on_resumed,
     .closed = on_closed,
+    .answered = on_answered,
+    .unanswered = on_unanswered,
     .presence_changed = on_presence_changed,
     .forgotten = on_forgotten,
 };

@@ -41,6 +41,8 @@
     X(DISCONNECTED, disconnected, "on_disconnect")                                                 \
     X(RESUMED, resumed, "on_resume")                                                               \
     X(CLOSED, closed, "on_close")                                                                  \
+    X(ANSWERED, answered, "conn:ask")                                                              \
+    X(UNANSWERED, unanswered, "conn:ask")                                                          \
     X(PRESENCE_CHANGED, presence_changed, "room:watch")                                            \
     X(TIMER, timer, "timer")                                                                       \
     X(RETURNED, returned, "handle_message")                                                        \

@@ -53,6 +53,25 @@ function User:close(...) note("user:close", self.name, ...) return 0 end
 function User:connections() return {} end
 function User:online() return #self:connections() > 0 end
 function tw.user(name) return setmetatable({ name = tostring(name) }, User) end
+--- Answers as the server does, by conn:send; the functions' errors go through.
+function tw.rpc(functions, other)
+  return function(conn, message, kind)
+    if type(message) ~= "table" or not message.ask or not message.type then
+      return other and other(conn, message, kind)
+    end
+    local f = functions[message.type]
+    if not f then
+      local unknown = { message = "unknown request", kind = "unknown" }
+      return conn:send({ answer = message.ask, error = unknown })
+    end
+    local data, problem, why = f(conn, message.data)
+    if data == nil and problem ~= nil then
+      local refused = { message = tostring(problem), kind = why or "refused" }
+      return conn:send({ answer = message.ask, error = refused })
+    end
+    conn:send({ answer = message.ask, data = data })
+  end
+end
 function tw.watch_users(f)
   note("watch_users", f)
   return { cancel = function() return true end }
