@@ -13,5 +13,5 @@
 
 return {
   endpoints = { ["/chat"] = "handlers.chat" },
-  http = { ["/"] = { static = "public" } },
+  http = { client = true, ["/"] = { static = "public" } },
 }

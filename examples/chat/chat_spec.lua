@@ -108,7 +108,7 @@ describe("examples/chat", function()
       end
     end)
 
-    it("refuses invalid names, rooms and sessions, with the reason", function()
+    it("refuses invalid names, rooms and tickets, with the reason", function()
       for query, why in pairs({
         ["username=" .. ("a"):rep(25)] = "username must have 1 to 24 characters, not 25",
         ["username=ada%20l"] = "no blanks",
@@ -120,16 +120,16 @@ describe("examples/chat", function()
         ["room="] = "room must have 1 to 32 characters, not 0",
         ["room=" .. ("r"):rep(33)] = "room must have 1 to 32 characters, not 33",
         ["room=a/b"] = "room may have letters",
-        ["session="] = "session must have 1 to 64 letters",
-        ["session=a.b"] = "session must have 1 to 64 letters",
-        ["session=" .. ("s"):rep(65)] = "session must have 1 to 64 letters",
+        ["ticket="] = "ticket must have 1 to 64 letters",
+        ["ticket=a.b"] = "ticket must have 1 to 64 letters",
+        ["ticket=" .. ("s"):rep(65)] = "ticket must have 1 to 64 letters",
       }) do
         local peer, status, _, body = client.connect(app:url("/chat?" .. query))
         assert.is_nil(peer, query)
         assert.equal(400, status)
         assert.is_truthy(body:find(why, 1, true), query .. " -> " .. body)
       end
-      local _, welcome = enter(("username=%s&room=%s&session=%s")
+      local _, welcome = enter(("username=%s&room=%s&ticket=%s")
         :format(("a"):rep(24), ("r"):rep(32), ("s"):rep(64)))
       assert.equal(("r"):rep(32), welcome.room)
     end)
@@ -354,12 +354,12 @@ describe("examples/chat", function()
   end)
 
   describe("reconnecting", function()
-    it("with the same name and session replaces the old connection, without a notice", function()
+    it("with the same name and ticket replaces the old connection, without a notice", function()
       local bob = enter("username=bob")
-      local old = enter("username=ada&session=s3cret&room=garden")
+      local old = enter("username=ada&ticket=s3cret&room=garden")
       assert.equal("room_joined", ask(bob, { type = "join_room", room = "garden" }).type)
       assert.equal("user_joined", receive(old).type)
-      local new, welcome = enter("username=ada&session=s3cret")
+      local new, welcome = enter("username=ada&ticket=s3cret")
       assert.same({ "ada", "garden" }, { welcome.username, welcome.room }) -- where it was
       assert.same({ 4001, "replaced by a newer connection" }, { old:wait_closed() })
       assert.same({ "ada", "bob" }, ask(bob, { type = "list_users" }).users)
@@ -372,27 +372,27 @@ describe("examples/chat", function()
       assert_nothing_came(bob)
     end)
 
-    it("does not replace with another session, or none", function()
-      local ada = enter("username=ada&session=s3cret")
-      for _, query in ipairs({ "username=ada&session=guess", "username=ada" }) do
+    it("does not replace with another ticket, or none", function()
+      local ada = enter("username=ada&ticket=s3cret")
+      for _, query in ipairs({ "username=ada&ticket=guess", "username=ada" }) do
         local _, welcome = enter(query)
         assert.is_truthy(welcome.username:find("^ada_%d+$"))
         assert.equal("user_joined", receive(ada).type)
       end
       assert_nothing_came(ada)
-      enter("username=carl") -- has no session, and no session is not the same session
+      enter("username=carl") -- has no ticket, and no ticket is not the same ticket
       local _, second = enter("username=carl")
       assert.is_not.equal("carl", second.username)
     end)
 
     it("works many times in a row, with messages in between", function()
       local bob = enter("username=bob")
-      local ada = enter("username=ada&session=s3cret")
+      local ada = enter("username=ada&ticket=s3cret")
       assert.equal("user_joined", receive(bob).type)
       for round = 1, 20 do
         ask(ada, { type = "chat", message = "round " .. round, id = "m" .. round })
         assert.equal("round " .. round, receive(bob).message)
-        local new = enter("username=ada&session=s3cret")
+        local new = enter("username=ada&ticket=s3cret")
         assert.equal(round, #receive(new).messages)
         assert.equal(4001, (ada:wait_closed()))
         ada = new

@@ -68,7 +68,7 @@ function check.message(text)
 end
 
 --- A token that the client has created.
----@param what string  "session", "id"
+---@param what string  "ticket", "id"
 ---@param token any
 ---@return string|nil problem
 function check.token(what, token)

@@ -1,7 +1,7 @@
 -- people.lua -- the connected users and their names, for all workers.
 --
 -- A name belongs to one connection at a time; ada and Ada are the same name. A new connection with
--- the session of the name's holder takes the name. The claim in the store decides which connection
+-- the ticket of the name's holder takes the name. The claim in the store decides which connection
 -- has the name, and the worker of the old connection closes it when the new one joins. Sends no
 -- messages.
 
@@ -12,7 +12,7 @@ local REPLACED = 4001 -- the close code: the client must not reconnect by itself
 
 local people = {}
 
--- A name in lower case -> "id username session"; the same with "\nroom" -> the room it is in.
+-- A name in lower case -> "id username ticket"; the same with "\nroom" -> the room it is in.
 local claims = tw.shared("chat.claims")
 
 -- This worker's connections by their names in lower case. Other workers see them join, because all
@@ -21,10 +21,10 @@ local here = tw.keep("chat.here")
 local all = tw.room("@all")
 
 local function claim_of(conn)
-  return ("%s %s %s"):format(conn.id, conn.username, conn.session or "")
+  return ("%s %s %s"):format(conn.id, conn.username, conn.ticket or "")
 end
 
--- The id, username and session of the name's holder; nil without one.
+-- The id, username and ticket of the name's holder; nil without one.
 local function holder_of(key)
   return (claims:get(key) or ""):match("^(%S+) (%S+) (%S*)$")
 end
@@ -64,8 +64,8 @@ local function claim_name(conn, wanted)
   if claims:add(wanted:lower(), claim_of(conn)) then
     return nil
   end
-  local id, username, session = holder_of(wanted:lower())
-  if id and conn.session and conn.session == session then
+  local id, username, ticket = holder_of(wanted:lower())
+  if id and conn.ticket and conn.ticket == ticket then
     conn.username = username
     claims:set(username:lower(), claim_of(conn))
     return claims:get(username:lower() .. "\nroom")
@@ -75,7 +75,7 @@ end
 
 --- Sets the connection's `username`: the wanted name, unless another user has it. Where the
 --- connection replaces an older one, the result is the room of that one.
----@param conn tidewire.Conn  with wanted_name and session, both of which may be nil
+---@param conn tidewire.Conn  with wanted_name and ticket, both of which may be nil
 ---@return string|nil room
 function people.enter(conn)
   local room

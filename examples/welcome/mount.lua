@@ -34,6 +34,6 @@ return function(app, name)
   for route, answer in pairs(part.http) do
     local method, path = route:match("^(%u* ?)(/.*)$")
     if type(answer) == "table" then answer = { static = "../" .. name .. "/" .. answer.static } end
-    app.http[method .. "/" .. name .. path] = answer
+    app.http[method and method .. "/" .. name .. path or route] = answer -- or `client`
   end
 end

@@ -6,6 +6,7 @@
 local chromium = require "browser.chromium"
 local cjson = require "cjson"
 local client = require "support.client"
+local link = require "support.link"
 local looks = require "browser.looks"
 local loop = require "support.loop"
 local process = require "support.process"
@@ -240,6 +241,36 @@ describe("the chat's page", function()
     is_like(bob, { "ada: before", "ada: after", "> after, too" })
   end)
 
+  it("shows that it reconnects, and loses no line while its network is away", function()
+    join(bob, "bob", "tunnel")
+    local path <close> = link.start(app.addresses[1])
+    ada:open((page_url():gsub(":%d+/", ":" .. path.port .. "/")))
+    ada:type("#name", "ada"):type("#first-room", "tunnel"):click("#join-form button")
+    is_in(ada, "open")
+    lists(bob, { "ada", "bob" })
+    say(ada, "before")
+    shows(bob, { "ada joined", "ada: before" })
+    for round = 1, 2 do
+      path:cut("reset")
+      path:switch(false)
+      ada:wait("document.querySelector('#state').textContent === 'reconnecting…'")
+      ada:wait("document.querySelector('#banner-text').textContent.includes('Reconnecting')")
+      say(ada, "mine " .. round)
+      say(bob, "yours " .. round)
+      path:cut("reset") -- attempts that hang
+      path:switch(true)
+      ada:eval("document.querySelector('#banner-button').click()") -- "Try now"
+      is_in(ada, "open")
+    end
+    is_like(ada, { "> before", "> mine 1", "bob: yours 1", "> mine 2", "bob: yours 2" })
+    -- nobody has seen ada leave
+    shows(bob, {
+      "ada joined", "ada: before", "> yours 1", "ada: mine 1", "> yours 2", "ada: mine 2",
+    })
+    assert.is_true(ada:eval("document.querySelector('#banner').hidden"))
+    ada:click("#leave")
+  end)
+
   it("is the same person after the page is loaded again", function()
     join_both("reload")
     say(ada, "before")
@@ -274,8 +305,8 @@ describe("the chat's page", function()
     say(ada, "before")
     say(bob, "before, too")
     shows(ada, { "bob joined", "> before", "bob: before, too" })
-    local session = ada:eval("JSON.parse(sessionStorage.getItem('chat')).session")
-    local other = assert(client.connect(app:url("/chat?username=ada&session=" .. session)))
+    local ticket = ada:eval("JSON.parse(sessionStorage.getItem('chat')).ticket")
+    local other = assert(client.connect(app:url("/chat?username=ada&ticket=" .. ticket)))
     is_in(ada, "taken")
     assert.equal("This chat goes on in another window.",
       ada:eval("document.querySelector('#banner-text').textContent"))

@@ -166,11 +166,16 @@ local FACTS = {
 
   -- pages in browsers
   { "browsers", "is half a second, then twice as long each time",
-    "examples/chat/public/connection.js: SHORTEST_DELAY = (%d+)", 500 },
+    "clients/js/tidewire.mjs: backoff = { min: (%d+)", 500 },
   { "browsers", "up to ten or fifteen seconds",
-    "examples/game/public/connection.js: LONGEST_DELAY = (%d+)", 10000 },
+    "lua/templates/public/app.js: LONGEST_DELAY = (%d+)", 10000 },
   { "browsers", "up to ten or fifteen seconds",
-    "examples/chat/public/connection.js: LONGEST_DELAY = (%d+)", 15000 },
+    "clients/js/tidewire.mjs: backoff = { min: 500, max: (%d+)", 15000 },
+  { "clients", "`{ min: 500, max: 15000 }`",
+    "clients/js/tidewire.mjs: backoff = { min: 500, max: (%d+)", 15000 },
+  { "clients", "after 32 messages or 16 KiB", "clients/js/tidewire.mjs: MOST_MESSAGES = (%d+)", 32 },
+  { "clients", "after 32 messages or 16 KiB", "clients/js/tidewire.mjs: MOST_BYTES = (%d+)",
+    16 * KIB },
 
   -- the goals of scripts/bench
   { "testing", "| 1.15, 1.4, 1.45 and 1.35 times |",

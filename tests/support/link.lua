@@ -70,10 +70,10 @@ end
 function Link:cut(how)
   for _, pair in ipairs(self.pairs) do
     for _, socket in ipairs({ pair.near, pair.far }) do
-      if how == "silence" or pair.is_silent then
+      if how == "silence" then
         pair.is_silent = true
       elseif socket:is_closing() then
-        close(socket)
+        pair.is_silent = true -- has ended
       elseif how == "reset" then
         socket:close_reset()
       else

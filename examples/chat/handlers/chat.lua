@@ -2,9 +2,12 @@
 --
 -- A client connects to /chat?username=ada and joins the room "general". All parameters of the query
 -- are optional: `username` (by default user_NNNN, and ada_NNNN where another user is ada), `room`
--- for another first room, and `session`, a secret that the client has created. A client that
--- connects again with the same name and session replaces its old connection, which is closed with
--- 4001; the other users see no change. An invalid name, room or session gets a 400.
+-- for another first room, and `ticket`, a secret that the client has created. A client that
+-- connects again with the same name and ticket replaces its old connection, which is closed with
+-- 4001; the other users see no change. An invalid name, room or ticket gets a 400.
+--
+-- With `resume` a client may ask for a session (docs/sessions.md), as Tidewire's own client does:
+-- while its network is away the user stays, and what is said meanwhile waits.
 --
 -- From the client             its answer                     the others in the room get
 --   (connects)                welcome, history               user_joined
@@ -151,22 +154,24 @@ return {
   max_message_size = "32K", -- the longest message in JSON's longest form
   ping_period = 20,
   pong_period = 60,
+  resume = { seconds = 60 },
 
   validate = function(request)
     local query = request.query
     local name = query.username ~= "" and query.username or nil
     local problem = name and check.name("username", name, check.LONGEST_NAME)
       or query.room and check.name("room", query.room, check.LONGEST_ROOM)
-      or query.session and check.token("session", query.session)
+      or query.ticket and check.token("ticket", query.ticket)
     if problem then
       return nil, 400, problem
     end
-    return { wanted_name = name, session = query.session, room = query.room or FIRST_ROOM }
+    -- not `room`: a session that comes back has one
+    return { wanted_name = name, ticket = query.ticket, first_room = query.room or FIRST_ROOM }
   end,
 
   on_start = function(conn)
     local old_room = people.enter(conn)
-    enter(conn, old_room or conn.room, "welcome")
+    enter(conn, old_room or conn.first_room, "welcome")
     if not old_room then
       send_to_others(conn, { type = "user_joined", connId = conn.id })
     end

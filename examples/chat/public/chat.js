@@ -1,12 +1,13 @@
 // chat.js -- the chat's page: the user, the current room, its other users, and their messages.
 //
 // The server decides: each welcome, room_joined, user_list and history replaces the state of the
-// page. The page shows the user's own message at once as waiting, and sends it again after a
-// reconnect until the server has confirmed it. The message has an id, so the server never sends it
-// twice. sessionStorage has name, room and session, so a page that is loaded again replaces its old
-// connection. connection.js connects, log.js shows messages.
+// page. Tidewire's client keeps the session while the network is away, so nothing is lost and
+// nothing comes twice. Where the session has ended (the server was started again), the page sends
+// its own messages again that the server has not confirmed; each has an id, so the server never
+// sends it twice. sessionStorage has name, room and ticket, so a page that is loaded again replaces
+// its old connection. log.js shows messages.
 
-import { Connection } from "./connection.js";
+import { Tidewire } from "/tidewire.mjs";
 import { Log, element, paintAvatar } from "./log.js";
 
 const TYPING_AGAIN = 3000;   // while I write, the others get a notice this often
@@ -14,18 +15,21 @@ const TYPING_IDLE = 4000;    // without a key for this long, I do not write any 
 const TYPING_EXPIRES = 6000; // another's notice that is not repeated is over
 const REJOIN = 30000;        // after a reconnect, the others are expected back for this long
 const STATS_SOON = 5000;     // after something has happened; all of these are milliseconds
+const REPLACED = 4001;       // the close code: this chat goes on in another window
 const NAME = /^[\p{L}\p{M}\p{N}_.-]+$/u;
 
 const byId = (id) => document.getElementById(id);
 const log = new Log(byId("log"), byId("scroller"), byId("newest"));
-const connection = new Connection(makeUrl, { onState, onMessage });
+const client = new Tidewire(makeUrl, { session: true, connect: false, finalCodes: [REPLACED] })
+  .on("state", onState).on("open", onOpen).on("message", onMessage);
 const narrow = matchMedia("(max-width: 45rem)");
 
-const me = { name: "", room: "", session: "", rooms: ["general"] };
+const me = { name: "", room: "", ticket: "", rooms: ["general"] };
 let users = new Set();
 // People that were here before the connection was lost. When they join again, it is no news.
 let expected = new Set();
-let waiting = [];           // my messages that are not confirmed: { id, message, room }
+let waiting = [];           // my messages that are not confirmed: { id, message, room, isSent }
+let lost = null;            // why there is no connection: what the banner begins with
 let shownRoom = null;
 let unread = 0;
 let saidTyping = 0;         // when I last told that I write; 0: they think that I do not
@@ -38,7 +42,7 @@ function randomToken() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// ---- my name, room and session ----
+// ---- my name, room and ticket ----
 
 function remember() {
   sessionStorage.setItem("chat", JSON.stringify(me));
@@ -52,13 +56,12 @@ function recall() {
   } catch {
     sessionStorage.removeItem("chat");
   }
-  return me.session !== "";
+  return me.ticket !== "";
 }
 
 function makeUrl() {
   const url = new URL("chat", location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  url.search = new URLSearchParams({ username: me.name, room: me.room, session: me.session });
+  url.search = new URLSearchParams({ username: me.name, room: me.room, ticket: me.ticket });
   return url;
 }
 
@@ -79,7 +82,7 @@ function showChat() {
   byId("join").hidden = true;
   byId("chat").hidden = false;
   setMenu(false);
-  connection.open();
+  client.connect();
   if (!narrow.matches) byId("text").focus();
 }
 
@@ -90,14 +93,14 @@ byId("join-form").addEventListener("submit", (event) => {
   const problem = (name && problemWith("name", name)) || problemWith("room", room);
   byId("join-error").textContent = problem;
   if (problem) return;
-  Object.assign(me, { name, room, session: randomToken() });
+  Object.assign(me, { name, room, ticket: randomToken() });
   showChat();
 });
 
 byId("leave").addEventListener("click", () => {
-  connection.close();
+  client.disconnect();
   sessionStorage.removeItem("chat");
-  me.session = "";
+  me.ticket = "";
   waiting = [];
   shownRoom = null;
   expected.clear();
@@ -127,7 +130,7 @@ addEventListener("keydown", (event) => {
 function goTo(room) {
   setMenu(false);
   if (room === me.room) return;
-  if (!connection.send({ type: "join_room", room })) {
+  if (!send({ type: "join_room", room })) {
     byId("room-error").textContent = "There is no connection now.";
   }
 }
@@ -205,7 +208,7 @@ function sayTyping(typing) {
   const now = performance.now();
   if (typing ? saidTyping !== 0 && now - saidTyping < TYPING_AGAIN : saidTyping === 0) return;
   saidTyping = typing ? now : 0;
-  connection.send({ type: "typing", typing });
+  send({ type: "typing", typing });
 }
 
 function clearTyping() {
@@ -239,11 +242,11 @@ byId("composer").addEventListener("submit", (event) => {
   // Half of a surrogate pair, which a length limit can leave, is no text that can be sent.
   const message = text.value.trim().replace(/\p{Surrogate}/gu, "\ufffd");
   if (message === "" || shownRoom === null) return;
-  const entry = { id: randomToken(), message, room: shownRoom };
+  const entry = { id: randomToken(), message, room: shownRoom, isSent: false };
   waiting.push(entry);
   log.add({ ...entry, username: me.name, timestamp: Date.now() / 1000 },
     { own: true, waiting: true });
-  connection.send({ type: "chat", id: entry.id, message });
+  sendEntry(entry);
   clearTimeout(idleTimer);
   saidTyping = 0; // the message itself says that I have written
   text.value = "";
@@ -251,21 +254,28 @@ byId("composer").addEventListener("submit", (event) => {
   text.focus();
 });
 
-// After a reconnect: once more what was not confirmed. What was meant for another room stays
-// unsaid.
+function sendEntry(entry) {
+  entry.isSent = send({ type: "chat", id: entry.id, message: entry.message });
+}
+
+// In a new session: once more what was not confirmed. What was meant for another room stays unsaid.
 function sendWaiting() {
   const again = waiting;
   waiting = again.filter((entry) => entry.room === me.room);
   for (const entry of again) {
-    if (entry.room === me.room) {
-      connection.send({ type: "chat", id: entry.id, message: entry.message });
-    } else {
-      log.fail(entry.id, me.name);
-    }
+    if (entry.room === me.room) sendEntry(entry);
+    else log.fail(entry.id, me.name);
   }
 }
 
-// ---- what the server says ----
+// ---- the connection ----
+
+// Returns whether it was sent: only while there is a connection.
+function send(value) {
+  if (client.state !== "open") return false;
+  client.send(value);
+  return true;
+}
 
 function setBanner(words, button) {
   byId("banner").hidden = !words;
@@ -273,26 +283,48 @@ function setBanner(words, button) {
   byId("banner-button").textContent = button ?? "";
 }
 
-byId("banner-button").addEventListener("click", () => connection.open());
+byId("banner-button").addEventListener("click", () => client.connect());
 
-function onState(state, seconds, restarts) {
-  const words = {
-    connecting: "connecting…", open: "connected", waiting: "offline", taken: "elsewhere",
-  };
-  byId("state").textContent = words[state];
-  byId("state").dataset.state = state;
+function onState(state, why) {
+  const words = { connecting: "connecting…", open: "connected", waiting: "reconnecting…" };
+  const isTaken = state === "closed" && why.code === REPLACED;
+  byId("state").textContent = isTaken ? "elsewhere"
+    : lost && state !== "open" ? words.waiting : words[state] ?? "offline";
+  byId("state").dataset.state = isTaken ? "taken" : state;
   if (state === "waiting") {
     clearTyping();
     for (const name of users) expected.add(name);
-    const when = seconds < 1.5 ? "in a second" : `in ${Math.round(seconds)} seconds`;
-    const what = restarts ? "The server is being restarted." : "The connection is lost.";
-    setBanner(`${what} Trying again ${when}. What you write is sent then.`, "Try now");
-  } else if (state === "taken") {
+    if (why.code === 1001 || why.code === 1012) lost = "The server is being restarted.";
+    lost ??= "The connection is lost.";
+    const seconds = Math.round(why.delay / 1000);
+    const when = seconds < 2 ? "in a second" : `in ${seconds} seconds`;
+    setBanner(`${lost} Reconnecting ${when}. What you write is sent then.`, "Try now");
+  } else if (isTaken) {
     setBanner("This chat goes on in another window.", "Use it here");
+  } else if (state === "closed" && why.code !== 1000) {
+    setBanner(`The server has closed the connection: ${why.reason || why.code}.`, "Try again");
   } else if (state === "open") {
+    lost = null;
     setBanner();
   }
 }
+
+// In the session of before all is as it was. In a new one the server says welcome.
+function onOpen({ resumed }) {
+  if (!resumed) return;
+  expected.clear();
+  for (const entry of waiting) if (!entry.isSent) sendEntry(entry);
+}
+
+// Where the browser keeps the page for the way back, the user is not here meanwhile.
+let isPutAway = false;
+addEventListener("pagehide", () => {
+  isPutAway = client.state !== "closed";
+  client.disconnect();
+});
+addEventListener("pageshow", (event) => event.persisted && isPutAway && client.connect());
+
+// ---- what the server says ----
 
 function onEntered(message) {
   me.name = message.username;
@@ -311,15 +343,15 @@ function onEntered(message) {
   byId("room-error").textContent = "";
   showRooms();
   showTitle();
-  connection.send({ type: "list_users" });
-  connection.send({ type: "server_stats" });
+  send({ type: "list_users" });
+  send({ type: "server_stats" });
 }
 
 // Figures are asked for a moment after something has happened, and for all that happens meanwhile.
 function askForStats() {
   statsTimer ||= setTimeout(() => {
     statsTimer = 0;
-    connection.send({ type: "server_stats" });
+    send({ type: "server_stats" });
   }, STATS_SOON);
 }
 
