@@ -145,7 +145,10 @@ function Conn.save(conn)
   for key, value in pairs(conn) do
     fields[key] = value
   end
-  return fields, { request = Request.save(conn[REQUEST]), subprotocol = conn[SUBPROTOCOL] }
+  return fields, {
+    request = Request.save(conn[REQUEST]), subprotocol = conn[SUBPROTOCOL],
+    user = rawget(conn, USER),
+  }
 end
 
 --- The object of a session of an earlier process.
@@ -157,7 +160,7 @@ end
 function Conn.restore(id, endpoint, fields, rest)
   local request = Request.restore(rest.request)
   local conn = { [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, send = endpoint.send }
-  conn[SUBPROTOCOL] = rest.subprotocol
+  conn[SUBPROTOCOL], conn[USER] = rest.subprotocol, rest.user
   for key, value in pairs(fields) do
     if methods[key] == nil and getters[key] == nil then
       conn[key] = value

@@ -13,8 +13,10 @@ local record = require "record"
 return {
   state = "app.state",
   on_load = function() tw.room("hall"):watch({ on_join = function() end }) end,
+  rooms = { ["log:*"] = { history = 10 } },
   endpoints = {
     ["/%s"] = {
+      user = function(conn) return conn.nick end,
       codec = "%s", ping_period = 0, %s
       validate = function(request) return { nick = request.query.name } end,
       on_start = function(conn) record("start", conn.id) conn.told = {} end,
@@ -44,6 +46,16 @@ return {
             names[#names + 1] = (member.info or {}).name .. "=" .. member.id
           end
           conn:send(table.concat(names, ","))
+          return
+        elseif message == "remember" then
+          for i = 1, 12 do tw.room("log:a"):broadcast("line " .. i) end
+        elseif message == "history" then
+          local epoch, offset = tw.room("log:a"):offset()
+          local list = tw.room("log:a"):history()
+          conn:send(("%%s %%d %%d %%s"):format(epoch, offset, #list, list[1].payload))
+          return
+        elseif message == "user" then
+          conn:send(conn.user .. " " .. tostring(tw.user("ada"):online()))
           return
         elseif message == "shout" then
           tw.room("hall"):broadcast("hear!")
@@ -218,6 +230,34 @@ describe("a session over a restart", function()
       assert.matches("event=state_taken .-sessions=0 ", second:log())
     end)
   end
+
+  it("finds what the rooms remember", function()
+    local first = start()
+    local ada = connect(first, "ada")
+    ada:ask("remember")
+    local history = ada:ask("history")
+    assert.matches("^%S+ 12 10 line 3$", history)
+    stop(first)
+    local second = start()
+    local bob = connect(second, "bob")
+    assert.equal(history, (bob:ask("history")))
+    bob:ask("remember")
+    assert.equal((history:gsub("12 10 line 3", "24 10 line 3")), (bob:ask("history")))
+  end)
+
+  it("has its user, who is online", function()
+    local first = start()
+    connect(first, "ada"):ask("1")
+    stop(first)
+    local second = start()
+    local bob = connect(second, "bob")
+    assert.equal("bob true", (bob:ask("user")))
+    local ada = connect(second, "ada", 1)
+    assert.equal("ada true", (ada:ask("user")))
+    ada:close(1000)
+    second:wait_event("close")
+    assert.equal("bob false", (bob:ask("user")))
+  end)
 
   it("is nobody else's", function()
     local first = start()

@@ -27,6 +27,7 @@ struct kept {
 /* What a file has. */
 struct counts {
     size_t sessions;
+    size_t rooms_bytes;             /* of what the rooms remember */
     size_t stores, tables, dropped; /* dropped: tables of workers that there are no more */
     struct store_unpacked keys;
 };
@@ -47,6 +48,7 @@ enum { MAX_REASONS = 8 };
 
 struct state {
     struct shared *shared;
+    struct bus *bus;
     uv_mutex_t lock; /* of state_take() and state_refuse_session() */
     char *file;      /* an absolute name; NULL: the app has not named one */
     bool is_usable;
@@ -57,6 +59,7 @@ struct state {
     struct counts counts;
     struct kept *kept;
     struct state_session *sessions;
+    struct slice rooms;
     struct refused refused[MAX_REASONS];
     bool is_moved; /* FILE is FILE.taken, until the server serves */
     /* while a state is written */
@@ -107,6 +110,8 @@ bool state_check_section(uint32_t type, struct slice body) {
         return read_keep(body, &kept) && plain_data_is_one(kept.value);
     case STATE_SESSION:
         return check_session(body);
+    case STATE_ROOMS:
+        return bus_memory_is_one(body);
     default:
         return true;
     }
@@ -135,6 +140,10 @@ static void read_sections(const struct state_file *file, struct state *state,
             state->sessions =
                 mem_realloc(state->sessions, counts->sessions * sizeof *state->sessions);
             read_session(body, &state->sessions[counts->sessions - 1]);
+        } else if (type == STATE_ROOMS) {
+            counts->rooms_bytes += body.len;
+            if (state != NULL)
+                state->rooms = body;
         }
     }
 }
@@ -167,9 +176,10 @@ static void write_time(char text[32], uint64_t wall_ms) {
 
 /* ---- the start ---- */
 
-struct state *state_new(struct shared *shared) {
+struct state *state_new(struct shared *shared, struct bus *bus) {
     struct state *state = mem_zalloc(sizeof *state);
     state->shared = shared;
+    state->bus = bus;
     state->running.fd = -1;
     uv_mutex_init(&state->lock);
     return state;
@@ -181,6 +191,7 @@ static void forget_file(struct state *state) {
     mem_free(state->sessions);
     state->kept = NULL;
     state->sessions = NULL;
+    state->rooms = (struct slice){NULL, 0};
     state->counts = (struct counts){0};
 }
 
@@ -290,6 +301,11 @@ bool state_keep(const struct state *state, unsigned worker, size_t index, struct
     return false;
 }
 
+void state_take_rooms(struct state *state) {
+    if (state->rooms.len > 0)
+        bus_memory_restore(state->bus, state->rooms);
+}
+
 size_t state_sessions(const struct state *state) {
     return state->counts.sessions;
 }
@@ -369,6 +385,7 @@ static void log_counts(struct log_line *line, const struct counts *counts) {
     log_int(line, "stores", (int64_t)counts->stores);
     log_int(line, "keys", (int64_t)counts->keys.entries);
     log_int(line, "tables", (int64_t)(counts->tables - counts->dropped));
+    log_int(line, "rooms_bytes", (int64_t)counts->rooms_bytes);
 }
 
 void state_log_taken(struct state *state, unsigned workers) {
@@ -450,6 +467,11 @@ struct state_writer *state_begin_save(struct state *state) {
         state_writer_end(state->writer);
         state->written.stores++;
     }
+    uint64_t before = state_writer_bytes(state->writer);
+    bus_memory_save(state->bus, state_writer_begin(state->writer, STATE_ROOMS));
+    state_writer_end(state->writer);
+    state->written.rooms_bytes =
+        (size_t)(state_writer_bytes(state->writer) - before - STATE_SECTION_BYTES);
     return state->writer;
 }
 
@@ -545,9 +567,9 @@ void state_describe(const char *file, char *text, size_t size) {
         write_time(time_text, read.written_ms);
         snprintf(text, size,
                  "the state file %s: written %s, %zu bytes, %zu sessions, %zu stores, %zu keys, "
-                 "%zu tables of tw.keep; a start would take it",
+                 "%zu tables of tw.keep, %zu bytes of rooms; a start would take it",
                  file, time_text, read.bytes.len, counts.sessions, counts.stores,
-                 counts.keys.entries, counts.tables);
+                 counts.keys.entries, counts.tables, counts.rooms_bytes);
     }
     state_file_close(&read);
     if (fd >= 0)

@@ -9,6 +9,7 @@
 #define TIDEWIRE_SERVER_STATE_STATE_H
 
 #include "base/error_text.h"
+#include "core/bus/bus.h"
 #include "core/store/shared.h"
 #include "script/plain/plain_data.h"
 #include "server/state/state_writer.h"
@@ -18,8 +19,8 @@
 
 struct state;
 
-/* No file yet. The stores are borrowed. */
-struct state *state_new(struct shared *shared);
+/* No file yet. The stores and the bus are borrowed. */
+struct state *state_new(struct shared *shared, struct bus *bus);
 void state_free(struct state *state); /* accepts NULL */
 
 /* Is the section one of those that state_take() reads, and whole; or of another type? */
@@ -35,6 +36,9 @@ bool state_take(struct state *state, const char *file, const struct error_text *
  * (plain_data.h). False: there are no more. Any thread, after state_take(). */
 bool state_keep(const struct state *state, unsigned worker, size_t index, struct slice *name,
                 struct slice *value);
+/* Gives the rooms what they remember. On the thread of a worker, when the app's endpoints are
+ * there; one worker calls it. */
+void state_take_rooms(struct state *state);
 /* The sessions of all workers; this one has an index from 0. */
 struct state_session {
     struct slice session; /* for hub_session_restore() */

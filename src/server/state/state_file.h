@@ -30,6 +30,7 @@ enum state_section {
     /* A session: the hub's bytes (hub_session_save()), as a text; its fields, and the rest of its
      * object, as values. */
     STATE_SESSION = 3,
+    STATE_ROOMS = 4, /* what the rooms remember (bus_memory_save()) */
 };
 
 /* A file that was read: its bytes, and when it was written. */

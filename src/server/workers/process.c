@@ -26,7 +26,7 @@ void process_init(struct process *process) {
     *process = (struct process){
         .bus = bus,
         .shared = shared,
-        .state = state_new(shared),
+        .state = state_new(shared, bus),
         .watchdog = watchdog_new(bus_refusals(bus)),
         .handoffs = handoffs_new(),
         .tickets = tls_tickets_new(),

@@ -302,6 +302,8 @@ static void take_sessions(struct worker *worker) {
 
 void worker_take_state(struct worker *worker) {
     vm_take_state(worker->vm);
+    if (worker->number == 0)
+        state_take_rooms(worker->process->state);
     take_sessions(worker);
 }
 
