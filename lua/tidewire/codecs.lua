@@ -60,6 +60,17 @@ local function is_heartbeat_text(conn, payload, binary, endpoint)
   return value ~= nil and is_heartbeat(conn, value, endpoint)
 end
 
+--- Handles a text if it is a message of the JSON heartbeat.
+---@param conn tidewire.Conn
+---@param payload string
+function codecs.handle_heartbeat(conn, payload)
+  if conn[ENDPOINT].options.codec == "json" then
+    is_heartbeat(conn, (json.decode(payload)))
+  else
+    is_heartbeat_text(conn, payload, false)
+  end
+end
+
 -- ---- receive functions ----
 
 local function receive_with_heartbeat(conn, payload, binary, endpoint)

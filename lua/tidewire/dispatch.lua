@@ -7,6 +7,7 @@
 
 local app = require "tidewire.load.app"
 local async = require "tidewire.async"
+local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
 local conn_keys = require "tidewire.conn_keys"
 local core = require "tidewire.core"
@@ -209,6 +210,11 @@ function events.reloaded(conn)
   if on_reload then
     finish(conn, "on_reload", on_reload(conn))
   end
+end
+
+--- `rate` has dropped a text of a session's client, which may be one of the JSON heartbeat.
+function events.dropped(conn, payload)
+  codecs.handle_heartbeat(conn, payload)
 end
 
 --- A session has lost its socket.

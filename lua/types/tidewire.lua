@@ -743,6 +743,9 @@ function tw.stats() end
 ---@field backlog_bytes integer        memory of all queues now
 ---@field backlog_closed integer       connections closed because limits.backlog was reached
 ---@field sessions_waiting integer    sessions that wait for their clients now
+---@field sessions_begun integer
+---@field sessions_not_resumed integer  whose client came back and got a new one
+---@field sessions_evicted integer    that ended because too many waited
 ---@field sessions_resumed integer    times that a client has come back
 ---@field sessions_expired integer    sessions whose client has not come back in time
 ---@field http_requests integer

@@ -165,6 +165,14 @@ static inline enum hook_state fake_reloaded(void *user, struct conn *conn) {
     return fake_run(user, conn, FAKE_RELOAD, NULL, 0);
 }
 
+/* Handled as if it were one of the heartbeat. */
+static inline void fake_dropped(void *user, struct conn *conn, const char *bytes, size_t len) {
+    char text[64];
+    snprintf(text, sizeof text, "dropped(%.*s)", len > 40 ? 40 : (int)len, bytes);
+    fake_note(fake_client(user, conn), text);
+    hub_json_heartbeat(((struct fake *)user)->hub, conn->id, -1);
+}
+
 static inline enum hook_state fake_disconnected(void *user, struct conn *conn, unsigned code) {
     char text[32];
     snprintf(text, sizeof text, "disconnect(%u)", code);
@@ -220,6 +228,7 @@ static const struct hub_events fake_events = {
     .timeout = fake_timeout,
     .drained = fake_drained,
     .reloaded = fake_reloaded,
+    .dropped = fake_dropped,
     .disconnected = fake_disconnected,
     .resumed = fake_resumed,
     .closed = fake_closed,

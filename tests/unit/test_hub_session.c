@@ -499,6 +499,70 @@ static void test_kept_in_a_drain(void **state) {
     fake_free(f);
 }
 
+/* Beyond the limit the one that has waited longest ends. */
+static void test_too_many_wait(void **state) {
+    static const char *const secrets[] = {"0123456789abcde1", "0123456789abcde2",
+                                          "0123456789abcde3", "0123456789abcde4"};
+    struct fake *f = fake_sessions();
+    for (int i = 0; i < 4; i++)
+        arrive_as(f, secrets[i], 0);
+    fake_turn(f);
+    f->journal_len = 0;
+    for (int i = 3; i >= 0; i--) {
+        fake_gone(f->clients[i]);
+        fake_turn(f);
+    }
+    fake_expect(f, "d.disconnect(1006) c.disconnect(1006) b.disconnect(1006) "
+                   "a.disconnect(1006) d.close(1006,too many sessions wait) d.forgotten");
+    assert_int_equal(stats_read(&f->hub->stats.sessions_waiting), 3);
+    assert_int_equal(stats_read(&f->hub->stats.sessions_evicted), 1);
+    end_session(f);
+}
+
+/* New code without the option ends the sessions that wait; others end with their sockets. */
+static void test_reload_without(void **state) {
+    struct fake *f = fake_sessions();
+    struct fake_client *a = start(f);
+    struct fake_client *b = arrive_as(f, "0123456789abcde2", 0);
+    fake_turn(f);
+    fake_gone(a);
+    fake_turn(f);
+    f->journal_len = 0;
+    struct endpoint endpoint = fake_endpoint();
+    hub_activate_endpoint(f->hub, 0, &endpoint);
+    fake_turn(f);
+    fake_gone(b);
+    fake_turn(f);
+    fake_expect(f, "a.close(1006,the endpoint has no sessions any more) a.forgotten b.close(1006) "
+                   "b.forgotten");
+    fake_free(f);
+}
+
+/* A message that `rate` drops counts, but not one of the JSON heartbeat. */
+static void test_rate(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.path = mem_strdup("/s");
+    endpoint.json_name = mem_strdup("\"/s\"");
+    endpoint.resume_ms = 60000;
+    endpoint.resume_messages = 10;
+    endpoint.resume_bytes = 1000;
+    endpoint.heartbeat = HEARTBEAT_JSON;
+    endpoint.rate = (struct message_rate){{0, 1}, {0, 0}, RATE_DROP};
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = start(f);
+    fake_receive(a, "one");
+    fake_receive(a, "two");
+    fake_receive(a, "{\"type\":\"ping\"}");
+    fake_receive(a, "{\"type\":\"other\"}");
+    fake_expect(f, "a.message(one) a.dropped({\"type\":\"ping\"})");
+    fake_gone(a);
+    struct fake_client *b = arrive(f, 0);
+    fake_turn(f);
+    fake_expect_frames(b, GREETING("true", "3"));
+    fake_gone(b);
+    end_session(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_return),
@@ -518,6 +582,9 @@ int main(void) {
         cmocka_unit_test(test_ceiling_while_it_waits),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_slow),
+        cmocka_unit_test(test_too_many_wait),
+        cmocka_unit_test(test_reload_without),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test(test_save_and_restore),
         cmocka_unit_test(test_kept_in_a_drain),
     };

@@ -336,6 +336,13 @@ struct limit *bus_endpoint_limit(struct bus *bus, unsigned worker, uint32_t numb
     return &endpoint->limit;
 }
 
+struct limit *bus_endpoint_waiting(struct bus *bus, uint32_t number) {
+    uv_mutex_lock(&bus->lock);
+    struct limit *waiting = &bus->endpoints[number]->waiting;
+    uv_mutex_unlock(&bus->lock);
+    return waiting;
+}
+
 bool bus_is_first(struct bus *bus, uint32_t endpoint, enum bus_subject subject) {
     uv_mutex_lock(&bus->lock);
     unsigned *asked = endpoint == BUS_NO_ENDPOINT ? &bus->asked : &bus->endpoints[endpoint]->asked;

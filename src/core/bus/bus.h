@@ -197,6 +197,10 @@ enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct mes
  * fail. False: the connection is closed, or a worker has asked before. */
 bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason);
 
+/* The number of sessions of an endpoint that wait, the same for all workers; its maximum is the
+ * hubs' matter. After bus_endpoint_limit(). */
+struct limit *bus_endpoint_waiting(struct bus *bus, uint32_t endpoint);
+
 /* The sessions of all workers, by their secrets. */
 struct sessions *bus_sessions(const struct bus *bus);
 

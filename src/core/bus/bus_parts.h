@@ -32,6 +32,7 @@ struct bus_worker {
 
 struct shared_endpoint {
     struct limit limit;
+    struct limit waiting;             /* sessions that wait for their clients */
     char *path;                       /* its pattern; NULL: unknown */
     unsigned asked;                   /* bus_is_first(): bits of enum bus_subject */
     uint32_t codecs[BUS_MAX_WORKERS]; /* by worker */

@@ -39,6 +39,9 @@
     X(protocol_errors, "Connections closed for breaking the WebSocket protocol")                   \
     X(slow_clients, "Times a client's queue reached its limit")                                    \
     X(backlog_closed, "Connections closed because limits.backlog was reached")                     \
+    X(sessions_begun, "Sessions begun")                                                            \
+    X(sessions_not_resumed, "Sessions to which a client came back that could not be resumed")      \
+    X(sessions_evicted, "Waiting sessions ended because too many wait")                            \
     X(sessions_resumed, "Sessions whose client has come back")                                     \
     X(sessions_expired, "Sessions whose client has not come back in time")                         \
     X(http_requests, "Plain HTTP requests answered")                                               \

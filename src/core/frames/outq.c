@@ -150,10 +150,12 @@ void outq_append_counted(struct outq *queue, enum opcode opcode, const void *pay
 }
 
 bool outq_push_rest(struct outq *queue, struct message *run, size_t offset) {
-    if (queue->count == 0) {
+    if (queue->count == 0 || offset == 0) {
+        bool is_first = queue->count == 0;
         outq_push(queue, message_ref(run));
-        queue->sent = offset;
         queue->bytes -= offset;
+        if (is_first)
+            queue->sent = offset;
         return true;
     }
     if (*last_of(queue) != run)

@@ -158,6 +158,17 @@ void sent_ring_seal(struct sent_ring *sent) {
         last->message = message_run_fit(last->message);
 }
 
+size_t sent_ring_memory(const struct sent_ring *sent) {
+    enum { SAMPLES = 64 };
+    uint32_t step = sent->entries / SAMPLES + 1;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < sent->entries; i += step) {
+        const struct message *message = entry_at(sent, i)->message;
+        bytes += message_memory(message) / atomic_load(&message->refs);
+    }
+    return bytes * step + sent->capacity * sizeof *sent->ring;
+}
+
 void sent_ring_clear(struct sent_ring *sent) {
     sent_ring_let_go(sent, sent->last);
     resize(sent, 0);

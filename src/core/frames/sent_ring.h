@@ -78,6 +78,9 @@ bool sent_ring_replace(struct sent_ring *sent, uint64_t number, struct message *
  * a queue may hold. */
 void sent_ring_seal(struct sent_ring *sent);
 
+/* Bytes that its end would free, roughly: a message has a part for each reference. */
+size_t sent_ring_memory(const struct sent_ring *sent);
+
 /* Drops all messages and the memory of the ring; the numbers go on. */
 void sent_ring_clear(struct sent_ring *sent);
 

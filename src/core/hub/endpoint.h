@@ -62,9 +62,10 @@ struct endpoint {
     uint32_t number;
     _Atomic uint64_t *rate_counts[RATE_PAUSE + 1]; /* by action; see hub_rate.c */
     bool has_rate;
-    bool takes_all;      /* it has handle_message, no rate and no sessions */
-    struct list waiting; /* its sessions that wait, the longest first */
-    struct limit *limit; /* max_connections: open connections and those in their handshake */
+    bool takes_all;            /* it has handle_message, no rate and no sessions */
+    struct list waiting;       /* its sessions that wait, the longest first */
+    struct limit *all_waiting; /* their number over all workers */
+    struct limit *limit;       /* max_connections: open connections and those in their handshake */
 };
 
 /* The codec's number in the hub: a custom codec has one for each endpoint. */

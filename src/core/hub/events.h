@@ -57,6 +57,9 @@ struct hub_events {
     enum hook_state (*timeout)(void *user, struct conn *conn);
     enum hook_state (*drained)(void *user, struct conn *conn);
     enum hook_state (*reloaded)(void *user, struct conn *conn); /* new code is active */
+    /* `rate` has dropped a text of a session's client that may be one of the JSON heartbeat, which
+     * is handled even then. A hook may sleep meanwhile. */
+    void (*dropped)(void *user, struct conn *conn, const char *bytes, size_t len);
     /* A session has lost its socket, with this close code. */
     enum hook_state (*disconnected)(void *user, struct conn *conn, unsigned code);
     /* Its client is back, by `next`, which is gone after the session has taken its socket.

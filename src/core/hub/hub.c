@@ -46,8 +46,10 @@ void hub_free(struct hub *hub) {
     if (hub == NULL)
         return;
     for (uint32_t i = 0; i < hub->endpoint_count; i++) {
-        if (hub->options.bus == NULL)
+        if (hub->options.bus == NULL) {
             mem_free(hub->endpoints[i]->limit);
+            mem_free(hub->endpoints[i]->all_waiting);
+        }
         mem_free(hub->endpoints[i]->path);
         mem_free(hub->endpoints[i]->json_name);
         mem_free(hub->endpoints[i]);
@@ -95,6 +97,9 @@ uint32_t hub_add_endpoint(struct hub *hub, const struct endpoint *endpoint) {
     hub->endpoints[number]->codec = endpoint_codec_number(endpoint->codec, number);
     hub->endpoints[number]->limit = limit_of(hub, hub->endpoints[number]);
     list_init(&hub->endpoints[number]->waiting);
+    hub->endpoints[number]->all_waiting = hub->options.bus == NULL
+                                              ? mem_zalloc(sizeof(struct limit))
+                                              : bus_endpoint_waiting(hub->options.bus, number);
     hub_fit_endpoint(hub->endpoints[number]);
     refusals_add_endpoint(hub_refusals(hub), endpoint->path);
     hub_limits_fit(hub);
@@ -421,11 +426,15 @@ void hub_alive(struct hub *hub, struct conn *conn) {
 }
 
 /* The rare cases of received(): counts a message of a session. False: no hook gets it. */
-static __attribute__((noinline)) bool admit(struct hub *hub, struct conn *conn, size_t len) {
+static __attribute__((noinline)) bool admit(struct hub *hub, struct conn *conn, const char *bytes,
+                                            size_t len, bool binary) {
     if (conn->session != NULL)
         conn->session->arrived++;
-    if (conn->endpoint->has_rate && !hub_rate_admit(hub, conn, len))
+    if (conn->endpoint->has_rate && !hub_rate_admit(hub, conn, len)) {
+        if (!binary && conn->state == CONN_OPEN && conn->session != NULL)
+            hub_session_dropped(hub, conn, bytes, len);
         return false;
+    }
     return conn->endpoint->has_message;
 }
 
@@ -436,7 +445,7 @@ static inline void received(struct hub *hub, struct conn *conn, const char *byte
         return;
     stats_add(&hub->stats.messages_received, 1);
     stats_add(&hub->stats.bytes_received, len);
-    if (!conn->endpoint->takes_all && !admit(hub, conn, len))
+    if (!conn->endpoint->takes_all && !admit(hub, conn, bytes, len, binary))
         return;
     if (!conn->busy && conn->inbox == NULL && !(conn->due & (DUE_OPEN | DUE_RELOAD))) {
         conn->busy = true;

@@ -228,6 +228,15 @@ void hub_session_end(struct hub *hub, struct conn *conn, const char *reason);
 void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn);
 /* The connection closes: nothing is kept for its client any more. */
 void hub_session_over(struct hub *hub, struct conn *conn);
+/* `rate` has dropped a text, which counts unless it is of the JSON heartbeat. */
+void hub_session_dropped(struct hub *hub, struct conn *conn, const char *bytes, size_t len);
+/* The endpoint has no sessions any more: ends those that wait. */
+void hub_sessions_end(struct hub *hub, struct endpoint *endpoint);
+/* What its end would free, roughly, beside its queue. */
+size_t hub_session_memory(const struct conn *conn);
+/* The memory of all queues is at its limit: lets go of what a connected session has written, or
+ * ends one that waits. False: there is nothing to free. */
+bool hub_session_shrink(struct hub *hub, struct conn *conn);
 /* Frees the session. */
 void hub_session_forget(struct hub *hub, struct conn *conn);
 /* How many of the client's messages were handled; -1: it has no session. */

@@ -51,8 +51,9 @@ static void tell_largest(struct hub *hub) {
 
 /* The size by which queues are compared: what the connection's end would free, roughly. */
 static uint64_t size_of(const struct conn *conn) {
-    size_t bytes = outq_memory(&conn->out);
-    return bytes > conn->shared ? bytes - conn->shared : 0;
+    size_t bytes = outq_memory(&conn->out), kept = hub_session_memory(conn);
+    bytes = bytes > conn->shared ? bytes - conn->shared : 0;
+    return bytes > kept ? bytes : kept;
 }
 
 static void enter(struct hub *hub, struct conn *conn) {
@@ -72,6 +73,8 @@ void hub_queues_forget(struct hub *hub, struct conn *conn) {
         return;
     deadlines_remove(&hub->blocked, &conn->by_size);
     conn->shared = 0;
+    if (conn->session != NULL)
+        conn->session->noted = 0;
     tell_largest(hub);
 }
 
@@ -111,8 +114,8 @@ static void cut_off(struct hub *hub, struct conn *conn) {
 /* The messages of a client that its endpoint does not close are dropped. False: there is nothing to
  * drop. */
 static bool drop_messages(struct hub *hub, struct conn *conn) {
-    if (conn->endpoint->slow_client == SLOW_CLIENT_CLOSE)
-        return false;
+    if (conn->endpoint->slow_client == SLOW_CLIENT_CLOSE || conn->session != NULL)
+        return false; /* a session has counted them */
     uint32_t dropped = outq_drop_unsent(&conn->out);
     if (dropped == 0)
         return false;
@@ -132,7 +135,10 @@ static void close_slow(struct hub *hub, struct conn *conn) {
 }
 
 static void shrink_largest(struct hub *hub, struct conn *conn) {
-    if (conn->state != CONN_OPEN) {
+    if (conn->state == CONN_OPEN && conn->session != NULL && hub_session_shrink(hub, conn)) {
+        if (conn->state == CONN_OPEN)
+            enter(hub, conn);
+    } else if (conn->state != CONN_OPEN) {
         cut_off(hub, conn);
     } else if (!drop_messages(hub, conn)) {
         close_slow(hub, conn);
@@ -191,7 +197,7 @@ enum send_result hub_queues_make_room(struct hub *hub, const struct conn *sender
         if (is_for_another(hub, &all))
             break;
         struct conn *conn = largest(hub);
-        if (conn == NULL || outq_empty(&conn->out))
+        if (conn == NULL || (outq_empty(&conn->out) && hub_session_memory(conn) == 0))
             break;
         if (weigh(hub, conn))
             continue;

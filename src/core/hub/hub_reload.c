@@ -60,6 +60,7 @@ static uint32_t change_codec(struct hub *hub, struct endpoint *endpoint, uint32_
 uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct endpoint *next) {
     struct endpoint *endpoint = hub->endpoints[number];
     struct limit *limit = endpoint->limit;
+    struct limit *all_waiting = endpoint->all_waiting;
     struct list waiting;
     uint64_t ping_ms = endpoint->ping_ms, pong_ms = endpoint->pong_ms;
     bool rate_counts = !endpoint->takes_all || has_other_control_rate(endpoint, next);
@@ -75,9 +76,12 @@ uint32_t hub_activate_endpoint(struct hub *hub, uint32_t number, const struct en
     endpoint->limit = limit;
     list_init(&endpoint->waiting);
     list_move(&endpoint->waiting, &waiting);
+    endpoint->all_waiting = all_waiting;
     atomic_store(&limit->max, next->max_connections);
     hub_limits_fit(hub);
     hub_fit_endpoint(endpoint);
+    if (endpoint->resume_ms == 0)
+        hub_sessions_end(hub, endpoint);
     if (rate_counts)
         update_rates(hub, endpoint);
     if (ping_ms != next->ping_ms || pong_ms != next->pong_ms)

@@ -303,6 +303,16 @@ static bool replace_counted(struct hub *hub, struct conn *conn, struct message *
     return done && hub_session_replace(conn, message);
 }
 
+/* What a session keeps may be much, though its client reads. */
+static inline void note_kept(struct hub *hub, struct conn *conn) {
+    enum { FIRST = 16 * 1024 };
+    struct session *session = conn->session;
+    if (__builtin_expect(session->sent.bytes <= session->noted * 2 + FIRST, 1))
+        return;
+    session->noted = session->sent.bytes;
+    hub_queues_note(hub, conn);
+}
+
 /* Is there room for a message of a session, in its queue and among what it keeps? */
 static enum send_result admit_counted(struct hub *hub, struct conn *conn, size_t len) {
     switch (hub_session_make_room(hub, conn, len)) {
@@ -354,6 +364,7 @@ static enum send_result deliver_counted(struct hub *hub, struct conn *conn,
         return result;
     }
     sent_ring_push(&conn->session->sent, message);
+    note_kept(hub, conn);
     if (conn->peer != NULL)
         push_form(hub, conn, form_of(hub, conn, message));
     return SEND_OK;
@@ -367,6 +378,7 @@ static enum send_result send_counted(struct hub *hub, struct conn *conn, enum op
         return result;
     size_t offset;
     struct message *run = sent_ring_append(&conn->session->sent, opcode, payload, len, &offset);
+    note_kept(hub, conn);
     if (conn->peer == NULL)
         return SEND_OK;
     if (!conn->compresses && outq_push_rest(&conn->out, run, offset)) {

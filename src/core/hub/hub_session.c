@@ -21,8 +21,9 @@ static struct slice secret_of(const struct session *session) {
     return (struct slice){session->secret, session->secret_len};
 }
 
-static struct session *session_new(struct slice secret) {
+static struct session *session_new(struct conn *conn, struct slice secret) {
     struct session *session = mem_zalloc(sizeof *session + secret.len);
+    session->conn = conn;
     session->secret_len = (uint16_t)secret.len;
     memcpy(session->secret, secret.bytes, secret.len);
     list_init(&session->waiting);
@@ -105,6 +106,20 @@ bool hub_session_replace(struct conn *conn, struct message *message) {
 
 /* ---- what the client has got ---- */
 
+/* Does the text begin as an object, and can it have the type of a heartbeat? */
+static bool may_be_heartbeat(const char *bytes, size_t len) {
+    size_t at = 0;
+    while (at < len && strchr(" \t\r\n", bytes[at]) != NULL && bytes[at] != '\0')
+        at++;
+    return at < len && bytes[at] == '{' &&
+           (memmem(bytes, len, "ing\"", 4) != NULL || memchr(bytes, '\\', len) != NULL);
+}
+
+void hub_session_dropped(struct hub *hub, struct conn *conn, const char *bytes, size_t len) {
+    if (conn->endpoint->heartbeat == HEARTBEAT_JSON && may_be_heartbeat(bytes, len))
+        hub->events->dropped(hub->events_user, conn, bytes, len);
+}
+
 static uint64_t handled(const struct conn *conn) {
     return conn->session->arrived - inbox_count(conn->inbox);
 }
@@ -164,7 +179,7 @@ bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, str
     if (endpoint->resume_ms == 0 || secret.len == 0)
         return hub_assign(hub, conn, number);
     hub_take_mail(hub); /* it may end the session */
-    conn->session = session_new(secret);
+    conn->session = session_new(conn, secret);
     conn->is_special = true;
     conn->session->received = received < 0 ? 0 : (uint64_t)received;
     const struct conn *known = find_session(hub, secret);
@@ -204,6 +219,8 @@ static void make_known(struct hub *hub, struct conn *conn) {
         hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
     else if (known != NULL)
         hub_session_end(hub, known, "session not resumed");
+    stats_add(&hub->stats.sessions_not_resumed, known != NULL);
+    stats_add(&hub->stats.sessions_begun, 1);
     conn_id other = sessions_replace(sessions_of(hub), secret_of(session), conn->id);
     session->is_known = true;
     if (other != 0 && hub->options.bus != NULL) /* another worker has begun one meanwhile */
@@ -229,7 +246,7 @@ static void set_end(struct hub *hub, struct conn *conn) {
 
 bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *endpoint,
                         struct slice secret) {
-    conn->session = session_new(secret);
+    conn->session = session_new(conn, secret);
     conn->is_special = true;
     conn->session->is_known = sessions_add(sessions_of(hub), secret, conn->id);
     if (!conn->session->is_known)
@@ -249,8 +266,61 @@ void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_
     conn->session->lost_code = (uint16_t)code;
     stats_add(&hub->stats.sessions_waiting, 1);
     list_append(&conn->endpoint->waiting, &conn->session->waiting);
+    limit_take_anyway(conn->endpoint->all_waiting);
     conn->session->ends_at_ms = hub_now(hub) + ms;
     hub_timers_arm(hub, conn);
+    if (conn->session->sent.count > 0)
+        hub_queues_note(hub, conn);
+}
+
+static void end_waiting(struct hub *hub, struct conn *conn) {
+    if (list_empty(&conn->session->waiting))
+        return;
+    list_remove(&conn->session->waiting);
+    limit_release(conn->endpoint->all_waiting);
+    stats_add(&hub->stats.sessions_waiting, (uint64_t)-1);
+    hub_queues_forget(hub, conn);
+}
+
+static struct conn *longest_waiting(const struct endpoint *endpoint) {
+    struct session *session = LIST_OWNER(endpoint->waiting.next, struct session, waiting);
+    return list_empty(&endpoint->waiting) ? NULL : session->conn;
+}
+
+/* While more sessions of the endpoint wait than may, over all workers: those of this worker that
+ * have waited longest end. */
+static void evict(struct hub *hub, const struct endpoint *endpoint) {
+    uint32_t max = endpoint->resume_sessions;
+    struct conn *conn;
+    while (max > 0 && limit_taken(endpoint->all_waiting) > max &&
+           (conn = longest_waiting(endpoint)) != NULL) {
+        stats_add(&hub->stats.sessions_evicted, 1);
+        hub_session_end(hub, conn, "too many sessions wait");
+    }
+}
+
+void hub_sessions_end(struct hub *hub, struct endpoint *endpoint) {
+    for (struct conn *conn; (conn = longest_waiting(endpoint)) != NULL;)
+        hub_session_end(hub, conn, "the endpoint has no sessions any more");
+}
+
+/* ---- the memory of all queues ---- */
+
+size_t hub_session_memory(const struct conn *conn) {
+    return conn->session == NULL ? 0 : sent_ring_memory(&conn->session->sent);
+}
+
+bool hub_session_shrink(struct hub *hub, struct conn *conn) {
+    struct session *session = conn->session;
+    if (conn->peer == NULL) {
+        stats_add(&hub->stats.backlog_closed, 1);
+        hub_session_end(hub, conn, "too much waits for sessions");
+        return true;
+    }
+    uint32_t count = session->sent.count;
+    sent_ring_let_go(&session->sent, written(conn));
+    session->noted = session->sent.bytes;
+    return session->sent.count < count;
 }
 
 /* The connection has no socket any more. */
@@ -267,6 +337,7 @@ static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
     log_session(conn, "disconnected", code);
     hub_session_wait(hub, conn, code, conn->endpoint->resume_ms);
     hub_schedule(hub, conn);
+    evict(hub, conn->endpoint);
 }
 
 void hub_session_lost(struct hub *hub, struct conn *conn, unsigned code) {
@@ -418,8 +489,7 @@ static void take_socket(struct hub *hub, struct conn *conn) {
     hub_limits_gone(hub, candidate);
     hub->wire->rebind(conn->peer, conn);
     hub_limits_count(hub, conn);
-    list_remove(&session->waiting);
-    stats_add(&hub->stats.sessions_waiting, (uint64_t)-1);
+    end_waiting(hub, conn);
     hub_abandon(hub, candidate);
 }
 
@@ -457,12 +527,14 @@ void hub_session_hook_ended(struct hub *hub, struct conn *conn) {
     if (!conn_waits(conn))
         return;
     if (session->refused) {
+        stats_add(&hub->stats.sessions_not_resumed, 1);
         hub_session_end(hub, conn, "session not resumed");
     } else if (candidate == NULL || candidate->id != was) {
         /* that socket is gone again */
         conn->due |= DUE_DISCONNECT;
         session->lost_code = candidate == NULL ? CLOSE_ABNORMAL : CLOSE_REPLACED;
     } else if (!sent_ring_reaches(&session->sent, candidate->session->received)) {
+        stats_add(&hub->stats.sessions_not_resumed, 1);
         hub_session_end(hub, conn, "too much was sent meanwhile");
     } else {
         resume(hub, conn);
@@ -544,9 +616,7 @@ void hub_session_over(struct hub *hub, struct conn *conn) {
     if (session->is_known)
         sessions_remove(sessions_of(hub), secret_of(session), conn->id);
     session->is_known = false;
-    if (!list_empty(&session->waiting))
-        stats_add(&hub->stats.sessions_waiting, (uint64_t)-1);
-    list_remove(&session->waiting);
+    end_waiting(hub, conn);
     sent_ring_clear(&session->sent);
 }
 

@@ -9,6 +9,8 @@
 #include "core/frames/sent_ring.h"
 
 struct session {
+    struct conn *conn;
+    size_t noted; /* the bytes of `sent` that hub_queues.c knows, while it is connected */
     struct sent_ring sent;
     uint64_t arrived;       /* the client's messages so far, those in the inbox among them */
     uint64_t written;       /* while it waits: the last message that a socket has taken whole */

@@ -71,6 +71,14 @@ static enum hook_state on_closed(void *user, struct conn *conn, unsigned code, c
     return vm_run_hook(task, 3);
 }
 
+static void on_dropped(void *user, struct conn *conn, const char *bytes, size_t len) {
+    struct task *task = conn_task(user, EVENT_DROPPED, conn);
+    lua_pushlstring(task->co, bytes, len);
+    task->conn = 0; /* not a hook of the connection */
+    if (vm_run_to_end(task, 2) == RUN_RETURNED)
+        vm_task_done(task);
+}
+
 static enum hook_state on_disconnected(void *user, struct conn *conn, unsigned code) {
     struct task *task = conn_task(user, EVENT_DISCONNECTED, conn);
     lua_pushinteger(task->co, code);
@@ -287,6 +295,7 @@ const struct hub_events vm_hub_events = {
     .timeout = on_timeout,
     .drained = on_drained,
     .reloaded = on_reloaded,
+    .dropped = on_dropped,
     .disconnected = on_disconnected,
     .resumed = on_resumed,
     .closed = on_closed,

@@ -38,6 +38,7 @@
     X(TIMEOUT, timeout, "on_timeout")                                                              \
     X(DRAINED, drained, "on_drain")                                                                \
     X(RELOADED, reloaded, "on_reload")                                                             \
+    X(DROPPED, dropped, "handle_message")                                                          \
     X(DISCONNECTED, disconnected, "on_disconnect")                                                 \
     X(RESUMED, resumed, "on_resume")                                                               \
     X(CLOSED, closed, "on_close")                                                                  \
