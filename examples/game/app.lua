@@ -36,6 +36,7 @@ return {
   workers = 1, -- see above
   endpoints = { ["/game/:match"] = "handlers.arena" },
   http = {
+    client = true,
     ["/"] = { static = "public" },
     ["GET /matches"] = function()
       return fresh({ matches = matches.list(), quick = matches.quick() })

@@ -6,6 +6,7 @@
 local chromium = require "browser.chromium"
 local client = require "support.client"
 local looks = require "browser.looks"
+local link = require "support.link"
 local loop = require "support.loop"
 local server = require "support.server"
 
@@ -230,6 +231,35 @@ describe("the game's page", function()
     ada:eval("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     sees_two(bob)
     is_in(ada, "open")
+  end)
+
+  it("keeps the player's place through a lost socket", function()
+    join(bob, "bob", "tunnel")
+    local path <close> = link.start(app.addresses[1])
+    ada:open((page_url():gsub(":%d+/", ":" .. path.port .. "/")))
+    ada:type("#name", "ada"):type("#own-match", "tunnel"):click("#own-form button")
+    is_in(ada, "open")
+    arena_is_there(ada)
+    sees_two(bob)
+    local id = ada:eval("game.arena.you")
+    for _, how in ipairs({ "reset", "silence" }) do
+      path:switch(false)
+      path:cut(how)
+      ada:wait("document.querySelector('#state').textContent === 'reconnecting…'")
+      path:cut("reset")
+      path:switch(true)
+      ada:eval("document.querySelector('#banner-button').click()")
+      is_in(ada, "open")
+      ada:wait("document.querySelector('#banner').hidden")
+      assert.equal(id, ada:eval("game.arena.you"))
+      sees_two(ada)
+    end
+    assert.is_false(bob:eval(FEED .. ".includes('ada leaves')"))
+    local x, y = place_of(bob, "ada")
+    point(ada, x < 1200 and 200 or -200, 0)
+    moves(bob, "ada", x, y, 60)
+    ada:click("#leave")
+    bob:wait("game.arena.players.size === 1")
   end)
 
   it("says why it was closed: a match that is full, too many messages", function()

@@ -173,7 +173,8 @@ local FACTS = {
     "clients/js/tidewire.mjs: backoff = { min: 500, max: (%d+)", 15000 },
   { "clients", "`{ min: 500, max: 15000 }`",
     "clients/js/tidewire.mjs: backoff = { min: 500, max: (%d+)", 15000 },
-  { "clients", "after 32 messages or 16 KiB", "clients/js/tidewire.mjs: MOST_MESSAGES = (%d+)", 32 },
+  { "clients", "after 32 messages or 16 KiB", "clients/js/tidewire.mjs: MOST_MESSAGES = (%d+)",
+    32 },
   { "clients", "after 32 messages or 16 KiB", "clients/js/tidewire.mjs: MOST_BYTES = (%d+)",
     16 * KIB },
 

@@ -17,13 +17,18 @@
 --   welcome {you, match, tick, ticks_per_second, width, height, shields, bolt {speed, ticks},
 --            players, positions,
 --            orbs, bolts}                   the whole state; once, and again to a client whose
---                                           queue was full, because it may have missed events
+--                                           queue was full, because it may have missed events, and
+--                                           to one whose session is resumed
 --   joined {player {id, name, bot}}
 --   left {id}
 --   events {tick, events}                   the events of a tick: world.lua describes them
 --   state {tick, players}                   each tick; six numbers for each player: id, x, y,
 --                                           heading, points, shields (0: out for a moment; one more
 --                                           than all: cannot be hit yet)
+--
+-- With `resume` a client may ask for a session (docs/sessions.md), as the page does: a player whose
+-- network is away for some seconds keeps the place in the match, rests, and gets the whole state
+-- again.
 --
 -- Ticks are numbered. A missing number was skipped by the server, or a newer state has replaced it
 -- in the queue of a client that is behind. A newer state leaves at the older one's place, so it can
@@ -61,6 +66,7 @@ return {
   max_backlog = "256K",
   ping_period = 5,
   pong_period = 15,
+  resume = { seconds = 15, messages = 2000, bytes = "1M" },
 
   validate = function(request)
     local name = request.query.name ~= "" and request.query.name or nil
@@ -95,6 +101,16 @@ return {
   end,
 
   on_drain = function(conn)
+    conn.match:welcome(conn)
+  end,
+
+  on_disconnect = function(conn)
+    if conn.player then
+      conn.player:steer(0, 0, false)
+    end
+  end,
+
+  on_resume = function(conn)
     conn.match:welcome(conn)
   end,
 

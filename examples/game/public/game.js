@@ -2,10 +2,11 @@
 //
 // Messages of the server change an Arena (arena.js), which draw.js draws at the screen's rate.
 // Input of controls.js goes to the server at most once a tick, and only when it has changed.
-// sessionStorage has name and match, so a page that is loaded again goes on.
+// Tidewire's client keeps the session, and with it the player's place, while the network is away
+// for some seconds. sessionStorage has name and match, so a page that is loaded again goes on.
 
+import { Tidewire } from "/tidewire.mjs";
 import { Arena } from "./arena.js";
-import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
 import { Painter } from "./draw.js";
 import { Lobby } from "./lobby.js";
@@ -13,13 +14,27 @@ import { Lobby } from "./lobby.js";
 const STEER_EVERY = 50;    // all of these are milliseconds
 const SCORES_EVERY = 250;
 const FEED_LASTS = 6000;
+const SIGN_OF_LIFE = 2000;
 const MOST_SCORES = 8;
 const MOST_FEED = 5;
+
+const FULL = 1013;
+const REASONS = {
+  1001: "The server is going away.",
+  1006: "The connection is lost.",
+  1008: "The server has closed the connection",
+  1011: "Something went wrong on the server.",
+  1012: "The server starts again.",
+  [FULL]: "There is no place for you",
+};
 
 const byId = (id) => document.getElementById(id);
 export const painter = new Painter(byId("canvas"));
 const controls = new Controls(byId("canvas"), byId("stick"), byId("fire"), placeOfMe);
-const connection = new Connection({ onState, onMessage });
+const client = new Tidewire(makeUrl, {
+  session: true, connect: false, finalCodes: [FULL], backoff: { max: 10000 },
+  heartbeat: SIGN_OF_LIFE, timeout: 2 * SIGN_OF_LIFE,
+}).on("state", onState).on("message", onMessage);
 const lobby = new Lobby(play);
 
 let me = null;             // { match, name } while in a match
@@ -49,11 +64,11 @@ function play(match, name) {
   document.title = `${match} · Gliders`;
   controls.rest();
   controls.isOn = true;
-  connection.open(makeUrl());
+  client.connect();
 }
 
 function leave(why = "") {
-  connection.close();
+  client.disconnect();
   sessionStorage.removeItem("game");
   me = game.arena = null;
   controls.isOn = false;
@@ -64,7 +79,6 @@ function leave(why = "") {
 
 function makeUrl() {
   const url = new URL(`game/${encodeURIComponent(me.match)}`, location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = new URLSearchParams({ name: me.name });
   return url;
 }
@@ -80,21 +94,35 @@ function setBanner(words, button, action) {
   byId("banner-button").onclick = action ?? null;
 }
 
-function onState(state, why, seconds) {
+// A close code as a sentence, with the server's own words where it gave some.
+function explain({ code, reason }) {
+  const words = REASONS[code] ?? `The connection has ended (${code}).`;
+  return words.endsWith(".") ? words : words + (reason ? `: ${reason}.` : ".");
+}
+
+function onState(state, why) {
+  if (state === "closed" && why.code === 1000) return; // the page itself has closed it
   const words = {
-    connecting: "connecting…", open: "connected", waiting: "offline", ended: "closed",
+    connecting: "connecting…", open: "connected", waiting: "reconnecting…", closed: "closed",
   };
   byId("state").textContent = words[state];
-  byId("state").dataset.state = state;
-  if (state === "waiting") {
-    const when = seconds < 1.5 ? "in a second" : `in ${Math.round(seconds)} seconds`;
-    setBanner(`${why} Trying again ${when}.`, "Try now", () => connection.open(makeUrl()));
-  } else if (state === "ended" && game.arena) {
-    setBanner(why, "Back to the lobby", () => leave());
-  } else if (state === "ended") {
-    leave(why);
+  byId("state").dataset.state = state === "closed" ? "ended" : state;
+  if (state === "open") {
+    setBanner("");
+  } else if (state === "waiting") {
+    const seconds = Math.round(why.delay / 1000);
+    const when = seconds < 2 ? "in a second" : `in ${seconds} seconds`;
+    setBanner(`${explain(why)} Trying again ${when}.`, "Try now", () => client.connect());
+  } else if (state === "closed" && game.arena) {
+    setBanner(explain(why), "Back to the lobby", () => leave());
+  } else if (state === "closed") {
+    leave(explain(why));
   }
 }
+
+// Where the browser keeps the page for the way back, the match has a free place meanwhile.
+addEventListener("pagehide", () => client.disconnect());
+addEventListener("pageshow", (event) => event.persisted && me && client.connect());
 
 const handlers = {
   welcome(message, now) {
@@ -140,7 +168,9 @@ setInterval(() => {
   if (!game.arena) return;
   const wanted = controls.wanted;
   const text = JSON.stringify(wanted);
-  if (text !== steered && connection.send({ type: "steer", ...wanted })) steered = text;
+  if (text === steered || client.state !== "open") return;
+  client.send({ type: "steer", ...wanted });
+  steered = text;
 }, STEER_EVERY);
 
 // ---- what stands around the arena ----
