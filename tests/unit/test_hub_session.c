@@ -189,6 +189,22 @@ static void test_replaced(void **state) {
     end_session(f);
 }
 
+/* What is kept and what waits for the socket share memory, until a frame comes between. */
+static void test_control_frame_between(void **state) {
+    struct fake *f = fake_sessions();
+    struct fake_client *a = start(f);
+    a->room = 0;
+    sends(a, "x");
+    fake_turn(f);
+    hub_answer_ping(f->hub, a->conn, "p", 1);
+    sends(a, "yz");
+    fake_takes(a, SIZE_MAX);
+    fake_turn(f);
+    fake_expect_frames(a, "text(x) pong(p) text(y) text(z)");
+    fake_gone(a);
+    end_session(f);
+}
+
 static void test_silence(void **state) {
     struct fake *f = fake_sessions();
     struct fake_client *a = start(f);
@@ -570,6 +586,7 @@ int main(void) {
         cmocka_unit_test(test_close_frames),
         cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_an_older_socket_does_not_replace),
+        cmocka_unit_test(test_control_frame_between),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_inbox),

@@ -90,6 +90,11 @@ static inline bool outq_empty(const struct outq *queue) {
 /* Messages that a session counts, and of which at least the last byte is not written. */
 uint32_t outq_counted(const struct outq *queue);
 
+/* Is this the newest message of the queue, which is not empty? */
+static inline bool outq_ends_with(const struct outq *queue, const struct message *message) {
+    return queue->ring[(queue->first + queue->count - 1) & (queue->capacity - 1)] == message;
+}
+
 /* Is the whole queue one run? */
 static inline bool outq_is_run(const struct outq *queue) {
     return queue->count == 1 && queue->ring[queue->first]->capacity > 0;

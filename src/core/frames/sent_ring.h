@@ -28,7 +28,7 @@ struct sent_ring {
     uint32_t capacity, first, entries;
     uint32_t skipped; /* frames of the oldest entry that are not kept any more … */
     size_t offset;    /* … and their bytes */
-    bool is_sealed;   /* nothing is added to the newest run */
+    bool is_sealed;   /* nothing is added to the newest run: the owner may set it */
     struct sent_entry *ring;
 };
 
@@ -42,6 +42,13 @@ struct message *sent_ring_append(struct sent_ring *sent, enum opcode opcode, con
 /* The number of the oldest message that is kept; of the next one if none is. */
 static inline uint64_t sent_ring_oldest(const struct sent_ring *sent) {
     return sent->last - sent->count + 1;
+}
+
+/* The newest message, or the run with it; NULL: none is kept. */
+static inline struct message *sent_ring_newest(const struct sent_ring *sent) {
+    return sent->entries == 0
+               ? NULL
+               : sent->ring[(sent->first + sent->entries - 1) & (sent->capacity - 1)].message;
 }
 
 /* Can a client that has got so many messages get all others? */

@@ -376,6 +376,10 @@ static enum send_result send_counted(struct hub *hub, struct conn *conn, enum op
     enum send_result result = admit_counted(hub, conn, message_frame_size(len));
     if (result != SEND_OK)
         return result;
+    /* where the queue has something behind the newest run, the run must not grow in it */
+    if (!outq_empty(&conn->out) &&
+        !outq_ends_with(&conn->out, sent_ring_newest(&conn->session->sent)))
+        conn->session->sent.is_sealed = true;
     size_t offset;
     struct message *run = sent_ring_append(&conn->session->sent, opcode, payload, len, &offset);
     note_kept(hub, conn);
