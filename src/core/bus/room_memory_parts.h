@@ -1,5 +1,4 @@
-/* room_memory_parts.h -- what room_memory.c and room_memory_save.c share; no other file includes
- * it. */
+/* room_memory_parts.h -- what the files room_memory*.c share; no other file includes it. */
 #ifndef TIDEWIRE_CORE_BUS_ROOM_MEMORY_PARTS_H
 #define TIDEWIRE_CORE_BUS_ROOM_MEMORY_PARTS_H
 
@@ -45,9 +44,15 @@ struct kept_room {
     char name[];
 };
 
+static inline struct kept *kept_at(const struct list *link) {
+    return LIST_OWNER(link, struct kept, link);
+}
+
 /* A message with references of its own. NULL: none of the encodings has one. */
 struct kept *kept_new(const struct encoding *encodings, uint32_t count);
 void kept_free(struct kept *kept);
+/* The room as it is at this moment; NULL: it remembers nothing. */
+struct kept_room *kept_room_find(struct room_memory *memory, struct slice name, uint64_t now_ms);
 /* A room without a message, whose life goes on; rules apply to it later. NULL: there is a room of
  * this name. */
 struct kept_room *kept_room_restore(struct room_memory *memory, struct slice name, uint64_t epoch,

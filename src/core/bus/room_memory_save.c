@@ -60,7 +60,7 @@ static void pack_room(struct sink *out, const struct kept_room *room,
         pack_number(out, list->dropped);
         pack_number(out, list->count);
         for (const struct list *link = list->list.next; link != &list->list; link = link->next)
-            pack_kept(out, LIST_OWNER(link, struct kept, link), paths);
+            pack_kept(out, kept_at(link), paths);
     }
 }
 
