@@ -162,7 +162,7 @@ function Conn.restore(id, endpoint, fields, rest)
   local conn = { [ID] = id, [ENDPOINT] = endpoint, [REQUEST] = request, send = endpoint.send }
   conn[SUBPROTOCOL], conn[USER] = rest.subprotocol, rest.user
   for key, value in pairs(fields) do
-    if methods[key] == nil and getters[key] == nil then
+    if methods[key] == nil and getters[key] == nil or key == "user" and not rest.user then
       conn[key] = value
     end
   end

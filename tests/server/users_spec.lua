@@ -4,6 +4,7 @@
 local chunks = require "support.chunks"
 local http = require "support.http"
 local loop = require "support.loop"
+local process = require "support.process"
 local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
@@ -484,5 +485,32 @@ describe("users and new code", function()
     reloads.good(app, (APP:gsub("USER", "nil", 1)))
     assert.equal("x false", run(ada, "return conn.user, tw.user('x'):online()"))
     assert.equal("y", run(ada, "conn.user = 'y' return conn.user"))
+  end)
+end)
+
+describe("users over a restart", function()
+  it("keep their sessions, and are online", function()
+    local folder = process.make_directory()
+    local options = { "--state", folder .. "/app.state" }
+    local path = "/session?user=ada&session=" .. ("r"):rep(32) .. "&received=0"
+    local first = server.start { app = TEXT, options = options }
+    local peer = first:connect(path)
+    assert.matches('"resumed":false', (peer:receive()), 1, true)
+    first:signal("sigterm")
+    assert.equal(1012, (peer:wait_closed()))
+    assert.equal(0, (first.process:wait_exit(loop.patience + 15)), first:log())
+    first:stop()
+    local app = server.start { app = TEXT, options = options }
+    local other = app:connect("/")
+    assert.equal("true 1", chunks.ask(other, "local ada = tw.user('ada') return ada:online(), "
+      .. "ada:send('after the restart')"))
+    assert.equal(4429, (app:connect("/session?user=ada"):wait_closed()))
+    peer = app:connect(path)
+    assert.matches('"resumed":true', (peer:receive()), 1, true)
+    assert.equal("after the restart", (peer:receive()))
+    assert.equal("ada 1", chunks.ask(peer, "return conn.user, #tw.user('ada'):connections()"))
+    stream.close_all()
+    app:stop()
+    process.remove_directory(folder)
   end)
 end)
