@@ -121,8 +121,8 @@ local Waiter = {
 --- The limit of a wait that the running task begins: a hook waits for PATIENCE at most at once.
 ---@param seconds number|nil  nil: for ever
 ---@return number|nil seconds
----@return boolean is_last    the client has left: the wait's sockets are closed after it, if none of
----                           them is ready
+---@return boolean is_last    the client has left: the wait's sockets are closed after it, if none
+---                           is ready
 function waiting.limit(seconds)
   local client = has_client()
   if client == nil or (seconds and seconds <= PATIENCE) then
