@@ -3,6 +3,7 @@
 #include "server/cli/control_client.h"
 #include "server/cli/scaffold.h"
 #include "server/cli/talk.h"
+#include "server/resources.h"
 #include "server/server.h"
 #include "server/standard_streams.h"
 #include "tidewire_version.h"
@@ -37,6 +38,7 @@ static int run_command(const struct settings *settings, const char *program) {
 int main(int argc, char **argv) {
     if (!standard_streams_reserve())
         return EXIT_FAILED;
+    resources_replace_uv_allocator();
     struct settings settings;
     int code = settings_read(&settings, argc, argv)
                    ? run_command(&settings, argc > 0 ? argv[0] : "tidewire")

@@ -7,8 +7,10 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <uv.h>
 
 /* Descriptors beside the connections: listeners, files, handshakes under way, outgoing
  * requests. */
@@ -29,6 +31,26 @@ void resources_raise_descriptors(uint32_t connections) {
             "only %llu file descriptors are allowed, limits.connections may need %llu; raise "
             "the hard limit (ulimit -Hn)",
             (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+}
+
+/* Larger blocks of libuv's may fail: arrays of a size that scripts choose. */
+enum { UV_SMALL_BYTES = 64 * 1024 };
+
+static void *uv_alloc(size_t size) {
+    return size <= UV_SMALL_BYTES ? mem_alloc(size) : malloc(size);
+}
+
+static void *uv_alloc_again(void *block, size_t size) {
+    return size <= UV_SMALL_BYTES ? mem_realloc(block, size) : realloc(block, size);
+}
+
+static void *uv_alloc_zeros(size_t count, size_t size) {
+    bool is_small = size != 0 && count <= UV_SMALL_BYTES / size;
+    return is_small ? mem_zalloc(count * size) : calloc(count, size);
+}
+
+void resources_replace_uv_allocator(void) {
+    uv_replace_allocator(uv_alloc, uv_alloc_again, uv_alloc_zeros, mem_free);
 }
 
 /* malloc keeps freed memory: to return it to the system and allocate it again for each batch of

@@ -143,6 +143,34 @@ describe("malloc that fails", function()
   end)
 end)
 
+describe("one call of malloc that fails in a library at the start", function()
+  if os.getenv("ASAN_OPTIONS") or os.getenv("TSAN_OPTIONS") then
+    pending("a sanitizer has its own: nothing of this is tried here")
+    return
+  end
+
+  local function environment(number, library)
+    return { LD_PRELOAD = LIBRARY, FAILING_MALLOC_CALL = ("%d %s"):format(number, library) }
+  end
+
+  it("changes nothing for Lua and libuv, which use the reserve", function()
+    for _, library in ipairs { "liblua", "libuv" } do
+      for number = 1, 5 do
+        local app <close> = server.start { app = APP, environment = environment(number, library) }
+        assert.is_true(serves(app), library .. number)
+      end
+    end
+  end)
+
+  it("ends the start with a message where OpenSSL would crash later", function()
+    for _, number in ipairs { 1, 2, 3, 20, 40, 50 } do
+      local _, log = server.launch_to_end { app = APP, environment = environment(number,
+        "libcrypto") }
+      assert.matches("tidewire: out of memory (OpenSSL cannot begin)", log, 1, true)
+    end
+  end)
+end)
+
 describe("ulimit -v", function()
   if os.getenv("ASAN_OPTIONS") or os.getenv("TSAN_OPTIONS") then
     pending("a sanitizer has no room: nothing of this is tried here")

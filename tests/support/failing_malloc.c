@@ -3,7 +3,9 @@
  * FAILING_MALLOC is "LEAST ONE_IN PATH [LIBRARY]": while the file PATH exists, one in ONE_IN calls
  * that want LEAST bytes or more fails. Only calls by the program itself fail, or those by LIBRARY,
  * a part of a file's name. After a failure the next call of the thread succeeds, unless all are to
- * fail. */
+ * fail.
+ *
+ * FAILING_MALLOC_CALL is "NUMBER LIBRARY": this call by LIBRARY fails, from 1, and no other. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <link.h>
@@ -21,7 +23,7 @@ void *__libc_realloc(void *block, size_t size);
 
 static uintptr_t begin, end; /* of the program's code, or of the library's */
 static size_t least;
-static unsigned one_in;
+static unsigned one_in, number; /* number: of the call that fails; 0: see FAILING_MALLOC */
 static char path[512], library[64];
 static atomic_uint calls;
 static atomic_bool is_on;
@@ -44,7 +46,9 @@ static int find_code(struct dl_phdr_info *info, size_t size, void *user) {
 
 __attribute__((constructor)) static void read_settings(void) {
     const char *text = getenv("FAILING_MALLOC");
-    if (text != NULL && sscanf(text, "%zu %u %511s %63s", &least, &one_in, path, library) >= 3)
+    const char *one = getenv("FAILING_MALLOC_CALL");
+    if ((text != NULL && sscanf(text, "%zu %u %511s %63s", &least, &one_in, path, library) >= 3) ||
+        (one != NULL && sscanf(one, "%u %63s", &number, library) == 2))
         dl_iterate_phdr(find_code, NULL);
 }
 
@@ -52,6 +56,11 @@ static bool fails(size_t size, void *caller) {
     uintptr_t address = (uintptr_t)caller;
     if (address < begin || address >= end)
         return false;
+    if (number > 0) {
+        bool is_it = atomic_fetch_add(&calls, 1) + 1 == number;
+        errno = is_it ? ENOMEM : errno;
+        return is_it;
+    }
     if (library[0] != '\0' || atomic_fetch_add(&calls, 1) % 64 == 0)
         atomic_store(&is_on, access(path, F_OK) == 0);
     if (size < least)

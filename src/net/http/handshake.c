@@ -1,7 +1,9 @@
 /* handshake.c -- checks the form of a WebSocket handshake. See handshake.h. */
 #include "net/http/handshake.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/provider.h>
 #include <openssl/sha.h>
 #include <string.h>
 
@@ -119,7 +121,10 @@ bool handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT_BYTES]) {
     return true;
 }
 
-void handshake_prepare(void) {
+bool handshake_prepare(void) {
+    /* OpenSSL uses these without asking whether there was memory for them */
+    if (OSSL_LIB_CTX_get0_global_default() == NULL || !OSSL_PROVIDER_available(NULL, "default"))
+        return false;
     char accept[HANDSHAKE_ACCEPT_BYTES];
-    handshake_accept(slice_of("dGhlIHNhbXBsZSBub25jZQ=="), accept);
+    return handshake_accept(slice_of("dGhlIHNhbXBsZSBub25jZQ=="), accept);
 }

@@ -47,7 +47,8 @@ int handshake_check(const struct request *r, struct handshake *out);
 bool handshake_accept(struct slice key, char out[HANDSHAKE_ACCEPT_BYTES]);
 
 /* Lets OpenSSL make its tables, at the start of the process. It does so when it is first used, and
- * crashes if malloc fails then (3.0). */
-void handshake_prepare(void);
+ * crashes if malloc fails then (3.0). False: there was no memory for them, and no other function
+ * may use OpenSSL. */
+bool handshake_prepare(void);
 
 #endif

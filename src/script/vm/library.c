@@ -2,6 +2,7 @@
 #include "script/vm/library.h"
 
 #include "base/log/log.h"
+#include "base/mem.h"
 #include "script/vm/embedded.h"
 
 #include <lauxlib.h>
@@ -9,6 +10,19 @@
 #include <luv/luv.h>
 #include <stdint.h>
 #include <stdio.h>
+
+/* A lua_Alloc that does not fail: luaL_newstate() returns NULL where malloc does. */
+static void *allocate(void *user, void *block, size_t old_size, size_t size) {
+    (void)user, (void)old_size;
+    if (size > 0)
+        return mem_realloc(block, size);
+    mem_free(block);
+    return NULL;
+}
+
+lua_State *library_new_state(void) {
+    return lua_newstate(allocate, NULL);
+}
 
 /* Its address is the key of the library's globals in the registry, where they are its own. */
 static const char globals_key;
@@ -88,7 +102,7 @@ static int call(lua_State *L) {
 
 void library_call(const char *module, const char *one, const char *other, char *result,
                   size_t size) {
-    lua_State *L = luaL_newstate();
+    lua_State *L = library_new_state();
     lua_pushcfunction(L, call);
     lua_pushstring(L, module);
     lua_pushstring(L, one);

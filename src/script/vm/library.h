@@ -9,6 +9,9 @@
 
 struct lua_State;
 
+/* Makes an empty state for the library alone. Without memory the process ends, as by mem_alloc():
+ * not for code of scripts. The caller closes it. */
+struct lua_State *library_new_state(void);
 /* Makes the library's modules available to `require`. May raise errors. */
 void library_preload(struct lua_State *L);
 /* Modules of the library that are loaded from now on have a copy of the globals for themselves:

@@ -38,7 +38,7 @@ static void push_method(struct saves *saves, const char *name) {
 
 struct saves *saves_new(uv_loop_t *loop, double since) {
     struct saves *saves = mem_zalloc(sizeof *saves);
-    saves->L = luaL_newstate();
+    saves->L = library_new_state();
     luv_set_loop(saves->L, loop);
     lua_pushcfunction(saves->L, open_library);
     lua_pushnumber(saves->L, since);

@@ -121,7 +121,7 @@ static int read_protected(lua_State *L) {
 }
 
 bool settings_read(struct settings *settings, int argc, char **argv) {
-    *settings = (struct settings){.state = luaL_newstate()};
+    *settings = (struct settings){.state = library_new_state()};
     lua_State *L = settings->state;
     lua_pushcfunction(L, read_protected);
     lua_pushlightuserdata(L, &(struct arguments){settings, argc, argv});

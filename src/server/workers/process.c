@@ -9,6 +9,8 @@
 #include "server/workers/thread.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 static void watch(void *process, struct budget *budget, const char *name) {
     watchdog_watch_pool(((struct process *)process)->watchdog, budget, name);
@@ -20,7 +22,10 @@ static void release(void *process, const struct budget *budget) {
 
 void process_init(struct process *process) {
     conn_id_draw_node();
-    handshake_prepare();
+    if (!handshake_prepare()) {
+        fprintf(stderr, "tidewire: out of memory (OpenSSL cannot begin)\n");
+        abort();
+    }
     struct bus *bus = bus_new();
     struct shared *shared = shared_new(NULL, NULL);
     *process = (struct process){
