@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-/* A run has as much memory as there is in the ring already, within these bounds: a session that
- * sends little needs little, one that sends much allocates seldom. */
-enum { RING_MIN = 4, RUN_MIN = 512, RUN_MAX = 64 * 1024 };
+/* A run that follows a full one has twice its memory, within these bounds: a session that sends
+ * little needs little, one that sends much allocates seldom. */
+enum { RING_MIN = 4, RUN_FIRST = 512, RUN_MIN = 128, RUN_MAX = 64 * 1024 };
 
 static struct sent_entry *entry_at(const struct sent_ring *sent, uint32_t index) {
     return &sent->ring[(sent->first + index) & (sent->capacity - 1)];
@@ -39,7 +39,12 @@ void sent_ring_push(struct sent_ring *sent, struct message *message) {
 }
 
 static size_t run_capacity(const struct sent_ring *sent) {
-    return sent->bytes < RUN_MIN ? RUN_MIN : sent->bytes > RUN_MAX ? RUN_MAX : sent->bytes;
+    const struct message *newest = sent_ring_newest(sent);
+    if (newest == NULL)
+        return RUN_FIRST;
+    if (newest->capacity == 0 || newest->len < newest->capacity / 2)
+        return RUN_MIN;
+    return newest->capacity < RUN_MAX / 2 ? newest->capacity * 2 : RUN_MAX;
 }
 
 static __attribute__((noinline)) struct message *new_run(struct sent_ring *sent, enum opcode opcode,

@@ -377,10 +377,12 @@ static enum send_result send_counted(struct hub *hub, struct conn *conn, enum op
     if (result != SEND_OK)
         return result;
     /* where the queue has something behind the newest run, the run must not grow in it */
-    if (!outq_empty(&conn->out) &&
+    if (!outq_empty(&conn->out) && !conn->compresses &&
         !outq_ends_with(&conn->out, sent_ring_newest(&conn->session->sent)))
         conn->session->sent.is_sealed = true;
     size_t offset;
+    if (outq_empty(&conn->out))
+        sent_ring_start(&conn->session->sent);
     struct message *run = sent_ring_append(&conn->session->sent, opcode, payload, len, &offset);
     note_kept(hub, conn);
     if (conn->peer == NULL)
