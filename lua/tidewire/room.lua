@@ -71,63 +71,40 @@ local function encoded_before(list, codec)
   end
 end
 
---- The value by a codec: false for one that only another worker's code has; or nil and why the
---- codec refuses the value.
----@param wanted_kind "text"|"binary"|nil  in place of the codec's
-local function encode(list, value, number, checks_utf8, wanted_kind)
-  local codec, payload, kind = registry.codecs[number], nil, nil
-  if not codec then
-    return false, false
-  elseif type(codec) == "table" then
-    payload, kind = encoded_before(list, codec)
-  end
-  if not payload then
-    payload, kind = codecs.encode(codec, value)
-    kind = payload and codecs.kind(codec, kind, wanted_kind) or kind
-    if payload and kind == "text" and checks_utf8 and not utf8.len(payload) then
-      return nil, NOT_UTF8
-    end
-  end
-  return payload, kind
-end
-
-local function add(list, number, payload, kind)
-  local last = #list
-  list[last + 1], list[last + 2], list[last + 3] = number, payload, kind
-end
-
 --- Adds the encodings of the value by these codecs. Throws, at the script's line, where a codec
 --- refuses the value.
-local function add_encodings(list, what, value, codec_numbers, wanted_kind)
-  -- of one codec, C sees what is no UTF-8
+local function add_encodings(list, what, value, codec_numbers, checks_utf8)
   for _, number in ipairs(codec_numbers) do
-    local payload, kind = encode(list, value, number, #codec_numbers > 1, wanted_kind)
-    if payload == nil then
-      error(("%s: %s"):format(what, kind), 4)
+    local codec, payload, kind = registry.codecs[number], nil, nil
+    if type(codec) == "table" then
+      payload, kind = encoded_before(list, codec)
     end
-    add(list, number, payload, kind)
+    if codec and not payload then
+      payload, kind = codecs.encode(codec, value)
+      -- of one, C sees it
+      if payload and kind == "text" and (checks_utf8 or #codec_numbers > 1)
+        and not utf8.len(payload) then
+        payload, kind = nil, NOT_UTF8
+      end
+      if not payload then
+        error(("%s: %s"):format(what, kind), 4)
+      end
+    end
+    local last = #list
+    list[last + 1], list[last + 2], list[last + 3] = number, payload or false, kind or false
   end
 end
 
 --- Adds the encodings of a value that a room is to remember, by the codecs that can encode it.
---- Throws, as add_encodings does, where none can.
 local function add_remembered(list, what, value, codec_numbers)
-  local has_codec, problem = {}, nil
+  local has_codec = {}
   for i = 1, #list, 3 do
     has_codec[list[i]] = true
   end
   for _, number in ipairs(codec_numbers) do
     if not has_codec[number] then
-      local ok, payload, kind = pcall(encode, list, value, number, true)
-      if ok and payload then
-        add(list, number, payload, kind)
-      else
-        problem = problem or (ok and kind or payload)
-      end
+      pcall(add_encodings, list, what, value, { number }, true)
     end
-  end
-  if #list == 0 and problem then
-    error(("%s: %s"):format(what, problem), 4)
   end
 end
 
@@ -141,6 +118,9 @@ local function publish(what, value, codec_numbers, remembered, room_name, endpoi
     add_encodings(list, what, value, codec_numbers, wanted_kind)
     if remembered then
       add_remembered(list, what, value, remembered)
+      if #list == 0 then
+        add_encodings(list, what, value, remembered) -- throws
+      end
       remembered = nil
     end
     local delivered, lacking =
