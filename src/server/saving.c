@@ -1,24 +1,85 @@
-/* saving.c -- writes the state at the end of the process. See saving.h. */
+/* saving.c -- writes the state. See saving.h. */
 #include "server/saving.h"
 
-enum { WORKER_MS = 5000 }; /* in which a worker must begin */
+#include <unistd.h>
 
-static void on_late(uv_timer_t *timer);
+enum {
+    WORKER_MS = 5000, /* in which a worker must begin */
+    REST_MS = 3000,   /* in which hooks of sessions may end before the next process takes them */
+    ASK_MS = 20       /* between two questions whether they have */
+};
+
+static void on_timer(uv_timer_t *timer);
+
+/* The sessions and the file are this process's again. */
+static void take_back(struct saving *saving) {
+    saving->is_taken_back = false;
+    saving->phase = SAVING_IDLE;
+    for (unsigned i = 0; i < workers_count(saving->workers); i++)
+        workers_begin_state(saving->workers, i, STATE_STEP_ATTACH);
+    state_take_back(saving->state);
+}
+
+static void end(struct saving *saving) {
+    uv_timer_stop(&saving->timer);
+    saving->phase = SAVING_IDLE;
+    saving->is_done = true;
+    if (saving->is_taken_back) {
+        int fd = state_end_pass(saving->state);
+        if (fd >= 0)
+            close(fd);
+        take_back(saving);
+    } else if (saving->on_passed != NULL)
+        saving->on_passed(saving->user, state_end_pass(saving->state));
+    else
+        saving->failed = !state_end_save(saving->state);
+}
 
 /* Asks the next worker, or ends. */
 static void advance(struct saving *saving) {
-    if (saving->worker < workers_count(saving->workers)) {
-        workers_begin_state(saving->workers, saving->worker, STATE_STEP_SAVE);
-        uv_timer_start(&saving->timer, on_late, WORKER_MS, WORKER_MS);
+    if (saving->worker == workers_count(saving->workers)) {
+        end(saving);
         return;
     }
-    uv_timer_stop(&saving->timer);
-    saving->failed = !state_end_save(saving->state);
-    saving->is_done = true;
+    workers_begin_state(saving->workers, saving->worker, STATE_STEP_SAVE);
+    uv_timer_start(&saving->timer, on_timer, WORKER_MS, WORKER_MS);
 }
 
-static void on_late(uv_timer_t *timer) {
+/* Begins to write. */
+static void write_all(struct saving *saving) {
+    saving->worker = 0;
+    saving->phase = SAVING_WRITING;
+    if (state_begin_save(saving->state) != NULL) {
+        advance(saving);
+        return;
+    }
+    saving->phase = SAVING_IDLE;
+    saving->is_done = true;
+    if (saving->on_passed != NULL)
+        saving->on_passed(saving->user, -1);
+}
+
+static void detach(struct saving *saving) {
+    for (unsigned i = 0; i < workers_count(saving->workers); i++)
+        workers_begin_state(saving->workers, i, STATE_STEP_DETACH);
+}
+
+static void on_timer(uv_timer_t *timer) {
     struct saving *saving = timer->data;
+    if (saving->phase == SAVING_DETACHING) {
+        if (workers_sessions_rest(saving->workers) || uv_now(timer->loop) >= saving->deadline_ms) {
+            for (unsigned i = 0; i < workers_count(saving->workers); i++)
+                workers_withdraw_state(saving->workers, i);
+            write_all(saving);
+        } else {
+            bool all = true;
+            for (unsigned i = 0; i < workers_count(saving->workers); i++)
+                all = all && workers_state_is_done(saving->workers, i);
+            if (all)
+                detach(saving); /* again, to see whether they rest */
+        }
+        return;
+    }
     if (!workers_withdraw_state(saving->workers, saving->worker))
         return; /* it writes */
     state_miss_worker(saving->state, saving->worker++);
@@ -37,15 +98,32 @@ void saving_close(struct saving *saving) {
 }
 
 void saving_begin(struct saving *saving) {
-    saving->worker = 0;
-    saving->is_done = state_begin_save(saving->state) == NULL;
-    if (!saving->is_done)
-        advance(saving);
+    saving->on_passed = NULL;
+    saving->is_done = false;
+    write_all(saving);
+}
+
+void saving_pass(struct saving *saving, void (*on_passed)(void *user, int fd), void *user) {
+    saving->on_passed = on_passed;
+    saving->user = user;
+    saving->is_done = false;
+    saving->phase = SAVING_DETACHING;
+    saving->deadline_ms = uv_now(saving->timer.loop) + REST_MS;
+    detach(saving);
+    uv_timer_start(&saving->timer, on_timer, ASK_MS, ASK_MS);
+}
+
+void saving_take_back(struct saving *saving) {
+    if (saving->phase == SAVING_WRITING) {
+        saving->is_taken_back = true; /* a worker may be writing */
+        return;
+    }
+    uv_timer_stop(&saving->timer);
+    take_back(saving);
 }
 
 void saving_on_report(struct saving *saving) {
-    if (!uv_is_active((uv_handle_t *)&saving->timer) ||
-        !workers_state_is_done(saving->workers, saving->worker))
+    if (saving->phase != SAVING_WRITING || !workers_state_is_done(saving->workers, saving->worker))
         return;
     saving->worker++;
     advance(saving);

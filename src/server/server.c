@@ -34,6 +34,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 /* The states in their sequence, and the effect of SIGTERM, SIGINT and os.exit in each. */
@@ -64,6 +65,7 @@ struct server {
     uv_timer_t timer; /* of the first load, and of the workers' end */
     struct drain drain;
     struct saving saving;
+    bool is_state_passed; /* to the next process */
     struct notify notify;
     struct memory_trim memory_trim;
     enum server_state state;
@@ -324,6 +326,22 @@ static bool receive_sockets(struct server *server, char *error, size_t error_siz
     return false;
 }
 
+/* With --upgrade: receives the state of the running process, or takes the file where that process
+ * has none to pass. */
+static bool receive_state(struct server *server, const struct app *app, char *error,
+                          size_t error_size) {
+    struct error_text problem = {error, error_size};
+    if (!server->settings->upgrade || app->state == NULL)
+        return true;
+    if (server->upgrade.has_state) {
+        upgrade_new_ask_state(&server->upgrade);
+        if (!upgrade_new_wait(&server->upgrade, UPGRADE_NEW_STATE_TAKEN, error, error_size))
+            return false;
+    }
+    return state_receive(server->process.state, server->upgrade.state_fd, &problem) &&
+           (take_state(server, app) || error_text_fail(&problem, "a signal has ended the start"));
+}
+
 /* This process owns the sockets from now on: the other one drains. */
 static bool finish_upgrade(struct server *server, char *error, size_t error_size) {
     if (!server->settings->upgrade)
@@ -346,6 +364,26 @@ static void on_upgraded(void *user, pid_t by) {
     drain_upgraded(&server->drain);
 }
 
+/* The next process gets the state, and accepts the clients of the sessions. */
+static void on_state_passed(void *user, int fd) {
+    struct server *server = user;
+    server->is_state_passed = true;
+    control_server_state(server->control, fd);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void on_state_request(void *user) {
+    struct server *server = user;
+    saving_pass(&server->saving, on_state_passed, server);
+}
+
+static void on_state_failed(void *user) {
+    struct server *server = user;
+    server->is_state_passed = false;
+    saving_take_back(&server->saving);
+}
+
 /* Writes the pid file and opens the control socket, under temporary names. */
 static bool open_files(struct server *server, char *error, size_t error_size) {
     if (!pid_file_write(&server->pid_file, error, error_size))
@@ -358,6 +396,9 @@ static bool open_files(struct server *server, char *error, size_t error_size) {
         .listeners = &server->listeners,
         .tickets = server->process.tickets,
         .on_upgraded = on_upgraded,
+        .has_state = state_is_used(server->process.state),
+        .on_state = on_state_request,
+        .on_state_failed = on_state_failed,
         .on_reload = on_reload_request,
         .user = server,
     };
@@ -402,7 +443,9 @@ static bool open_and_accept(struct server *server, const struct app *app) {
     char error[1024];
     if (!receive_sockets(server, error, sizeof error) ||
         !open_sockets(server, app, error, sizeof error) ||
-        !open_files(server, error, sizeof error) || !begin_serving(server, error, sizeof error)) {
+        !open_files(server, error, sizeof error) ||
+        !receive_state(server, app, error, sizeof error) ||
+        !begin_serving(server, error, sizeof error)) {
         report_failure(server, error);
         enter(server, SERVER_ENDING);
         return false;
@@ -436,15 +479,18 @@ static int serve(struct server *server) {
         return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;
     }
     resources_raise_descriptors(app->max_connections);
-    if (!take_state(server, app))
+    if (!server->settings->upgrade && !take_state(server, app))
         return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;
     int code = EXIT_FAILED;
     if (open_and_accept(server, app)) {
         while (server->drain.phase != DRAIN_OVER &&
                !workers_reached(server->workers, STAGE_DRAINED))
             uv_run(&server->loop, UV_RUN_ONCE);
-        saving_begin(&server->saving);
-        while (!server->saving.is_done)
+        while (server->saving.phase != SAVING_IDLE) /* the next process has failed meanwhile */
+            uv_run(&server->loop, UV_RUN_ONCE);
+        if (!server->is_state_passed)
+            saving_begin(&server->saving);
+        while (!server->is_state_passed && !server->saving.is_done)
             uv_run(&server->loop, UV_RUN_ONCE);
         code = server->saving.failed ? EXIT_FAILED : EXIT_CLEAN;
     }
@@ -473,7 +519,9 @@ static void prepare_process(struct server *server) {
     saving_init(&server->saving, &server->loop, server->workers, server->process.state);
     memory_trim_open(&server->memory_trim, &server->loop);
     pid_file_init(&server->pid_file, server->settings->pid_file);
-    server->upgrade.fd = -1;
+    server->upgrade.fd = server->upgrade.state_fd = -1;
+    if (server->settings->upgrade)
+        state_expect(server->process.state);
 }
 
 int server_run(const struct settings *settings) {

@@ -158,6 +158,7 @@ static const struct {
       {" (", "why", ")"}}},
     {"state_taken", {{"the state of the last run was taken from ", "file", ""}}},
     {"state_written", {{"the state is in ", "file", ""}}},
+    {"state_passed", {{.before = "the next process has got the state"}}},
     {"state_lost", {{"", "why", ""}}},
     {"state_bad", {{"the state file cannot be used: ", "why", ""}}},
     {"state_failed", {{"", "why", ""}}},

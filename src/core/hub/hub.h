@@ -158,6 +158,12 @@ void hub_time_out(struct hub *hub, conn_id id);
 /* The hub drains soon: its sessions do not end then but wait, so that the caller can save them.
  * hub_admitted() does not count those whose hooks have ended. */
 void hub_keep_sessions(struct hub *hub);
+/* The same at once, without a drain: sessions lose their sockets (1012), and their clients are
+ * refused with 503. Returns true when all sessions are at rest, and can be saved; else the caller
+ * calls it again. */
+bool hub_detach_sessions(struct hub *hub);
+/* The clients may come back after all. */
+void hub_attach_sessions(struct hub *hub);
 
 /* ---- hub_session_save.c: sessions as bytes ---- */
 

@@ -178,6 +178,8 @@ bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t number, str
     struct endpoint *endpoint = hub->endpoints[number];
     if (endpoint->resume_ms == 0 || secret.len == 0)
         return hub_assign(hub, conn, number);
+    if (hub->keeps_sessions) /* the next process has them, or will */
+        return false;
     hub_take_mail(hub); /* it may end the session */
     conn->session = session_new(conn, secret);
     conn->is_special = true;
@@ -572,6 +574,20 @@ void hub_session_begin_late(struct hub *hub, struct conn *candidate) {
 
 void hub_keep_sessions(struct hub *hub) {
     hub->keeps_sessions = true;
+}
+
+bool hub_detach_sessions(struct hub *hub) {
+    uint32_t at = 0, waiting = 0;
+    hub->keeps_sessions = true;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        hub_session_keep(hub, conn);
+        waiting += conn_waits(conn);
+    }
+    return hub_sessions_at_rest(hub) == waiting;
+}
+
+void hub_attach_sessions(struct hub *hub) {
+    hub->keeps_sessions = false;
 }
 
 bool hub_session_keep(struct hub *hub, struct conn *conn) {

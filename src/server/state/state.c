@@ -52,6 +52,7 @@ struct state {
     uv_mutex_t lock; /* of state_take() and state_refuse_session() */
     char *file;      /* an absolute name; NULL: the app has not named one */
     bool is_usable;
+    bool is_expected; /* the process before passes the state */
     char problem[PROBLEM_BYTES];
     struct state_lock running;
     struct state_file read;
@@ -61,7 +62,8 @@ struct state {
     struct state_session *sessions;
     struct slice rooms;
     struct refused refused[MAX_REASONS];
-    bool is_moved; /* FILE is FILE.taken, until the server serves */
+    bool is_passed; /* the process before has passed it */
+    bool is_moved;  /* FILE is FILE.taken, until the server serves */
     /* while a state is written */
     struct state_writer *writer;
     uint64_t began_ns;
@@ -267,6 +269,36 @@ static bool take(struct state *state, const struct error_text *problem) {
     return true;
 }
 
+void state_expect(struct state *state) {
+    state->is_expected = true;
+}
+
+bool state_receive(struct state *state, int fd, const struct error_text *problem) {
+    char why[PROBLEM_BYTES];
+    state->is_expected = false;
+    if (state->file == NULL)
+        return true;
+    if (fd < 0) {
+        state->is_usable = take(state, problem);
+        return state->is_usable;
+    }
+    if (!check_type(state->file, problem) ||
+        !state_lock_take(&state->running, state->file, problem))
+        return false;
+    state->running.lost = 0;
+    uint64_t began = clock_monotonic_ns();
+    if (state_file_read(fd, state_check_section, &state->read,
+                        &(struct error_text){why, sizeof why})) {
+        state->is_passed = true;
+        read_sections(&state->read, state, &state->counts);
+    } else {
+        log_eventf(LOG_ERROR, "state_lost", "the state of the running process cannot be used: %s",
+                   why);
+    }
+    state->took_ns = clock_monotonic_ns() - began;
+    return true;
+}
+
 bool state_take(struct state *state, const char *file, const struct error_text *problem) {
     char *name = absolute(file);
     uv_mutex_lock(&state->lock);
@@ -274,7 +306,8 @@ bool state_take(struct state *state, const char *file, const struct error_text *
     if (state->file == NULL) {
         state->file = name;
         name = NULL;
-        state->is_usable = take(state, &(struct error_text){state->problem, sizeof state->problem});
+        state->is_usable = state->is_expected ||
+                           take(state, &(struct error_text){state->problem, sizeof state->problem});
     }
     if (name != NULL && strcmp(name, state->file) != 0)
         good = error_text_fail(problem,
@@ -413,11 +446,11 @@ void state_begin_serving(struct state *state) {
         return;
     char *taken = join(state->file, ".taken");
     state_lock_mark(&state->running, true);
-    if (state->read.bytes.len > 0)
+    if (state->read.bytes.len > 0 && !state->is_passed)
         state->is_moved = rename(state->file, taken) == 0;
     else
         unlink(taken); /* of a process that was killed as it began to serve */
-    if (state->read.bytes.len > 0 && !state->is_moved)
+    if (state->read.bytes.len > 0 && !state->is_passed && !state->is_moved)
         log_eventf(LOG_ERROR, "state_failed",
                    "cannot remove %s, which the next start would take "
                    "again: %s",
@@ -543,6 +576,35 @@ bool state_end_save(struct state *state) {
     state->writer = NULL;
     state_lock_release(&state->running, !good);
     return good && state->missing[0] == '\0';
+}
+
+int state_end_pass(struct state *state) {
+    char why[PROBLEM_BYTES];
+    struct log_line line;
+    log_left_out(state);
+    int fd = state_writer_detach(state->writer, &(struct error_text){why, sizeof why});
+    if (fd >= 0) {
+        log_begin(&line, LOG_INFO, "state_passed");
+        log_int(&line, "bytes", (int64_t)state_writer_bytes(state->writer));
+        log_counts(&line, &state->written);
+        log_num(&line, "seconds", (double)(clock_monotonic_ns() - state->began_ns) / 1e9);
+        log_end(&line);
+    } else {
+        log_eventf(LOG_ERROR, "state_failed", "the state is lost: %s", why);
+    }
+    state_writer_free(state->writer);
+    state->writer = NULL;
+    state_lock_release(&state->running, false);
+    return fd;
+}
+
+void state_take_back(struct state *state) {
+    char why[PROBLEM_BYTES];
+    if (state_lock_take(&state->running, state->file, &(struct error_text){why, sizeof why}))
+        state_lock_mark(&state->running, true);
+    else
+        log_event(LOG_ERROR, "state_failed", why);
+    state->running.lost = 0;
 }
 
 /* ---- tidewire check ---- */

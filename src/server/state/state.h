@@ -32,6 +32,11 @@ bool state_check_section(uint32_t type, struct slice body);
  * logged. The next calls do nothing; all must name the same file. False: the server cannot start
  * with this file. Any thread. */
 bool state_take(struct state *state, const char *file, const struct error_text *problem);
+/* The process before passes its state: state_take() only notes the file. Before the load. */
+void state_expect(struct state *state);
+/* Takes the state of this descriptor, which stays the caller's; -1: there is none, and the file is
+ * taken. False: the server cannot start with its file. */
+bool state_receive(struct state *state, int fd, const struct error_text *problem);
 /* The table of tw.keep with this index that the worker has kept: its name, and its value
  * (plain_data.h). False: there are no more. Any thread, after state_take(). */
 bool state_keep(const struct state *state, unsigned worker, size_t index, struct slice *name,
@@ -75,6 +80,12 @@ void state_miss_worker(struct state *state, unsigned worker);
 /* Gives the file its name. Logs that, or why there is none, and what was left out. False: there is
  * none, or a part is missing. */
 bool state_end_save(struct state *state);
+
+/* In place of state_end_save(), for the next process: a file without a name, which the caller
+ * closes; -1: it could not be written. The state file is the next process's from now on. */
+int state_end_pass(struct state *state);
+/* The next process has failed: the state file is this one's again. */
+void state_take_back(struct state *state);
 
 /* One line about what a start would do with this file, for `tidewire check`. */
 void state_describe(const char *file, char *text, size_t size);

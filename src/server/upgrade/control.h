@@ -12,7 +12,11 @@
  *                                                                    several messages, with
  *                                                                    descriptors
  *     UPGRADE_NEW_RECEIVED          "end"                        <-  UPGRADE_OLD_PASSED
- *         opens the other addresses, accepts on all
+ *         opens the other addresses
+ *     UPGRADE_NEW_STATE_ASKED       "state"                      ->  saves, and serves on, but no
+ *                                                                    sessions
+ *     UPGRADE_NEW_STATE_TAKEN       "state", a descriptor        <-
+ *         takes the state, accepts on all
  *     UPGRADE_NEW_READY             "ready"                      ->
  *     UPGRADE_NEW_DONE              "yours"                      <-  UPGRADE_OLD_DONE
  *         replaces the pid file and the control                      drains, and removes no file
@@ -21,10 +25,13 @@
  * ADMIN, ANYPORT and FILE are 0 or 1: the socket is of the admin address; the system chose its
  * port; Tidewire removes its file at the end (not a file of systemd's). The keys of TLS session
  * tickets (tls_tickets.h) are no message, which could be logged, and come before "end"; versions
- * that do not know them send no socket, or close it. Until "yours" the running process serves as
- * before, also when the next one fails. A second process that asks meanwhile gets "busy". For a
- * moment both processes accept on the same sockets: no connection that waits in them is lost, and
- * the kernel refuses none. A reload, by `tidewire reload` (control_client.h):
+ * that do not know them send no socket, or close it. Behind them the running process says on this
+ * socket that it has a state to pass (CONTROL_HAS_STATE); without that the next process does not
+ * ask for it. "state" without a descriptor: the state could not be written. Until "yours" the
+ * running process serves as before, also when the next one fails. A second process that asks
+ * meanwhile gets "busy". For a moment both processes accept on the same sockets: no connection that
+ * waits in them is lost, and the kernel refuses none. A reload, by `tidewire reload`
+ * (control_client.h):
  *
  *     client                        "reload 1"                   ->  running process
  *                                   "reloaded GENERATION"        <-  when all workers run new code
@@ -45,9 +52,12 @@
 /* Messages of an upgrade. */
 #define CONTROL_ADDRESS "address %d %d %d" /* for_admin, any_port, owns_file */
 #define CONTROL_END     "end"
+#define CONTROL_STATE   "state"
 #define CONTROL_READY   "ready"
 #define CONTROL_YOURS   "yours"
 #define CONTROL_BUSY    "busy"
+/* On the socket of the keys of tickets. The number is the version of this part. */
+#define CONTROL_HAS_STATE "state 1"
 /* Replies to a reload; the generation, or the errors in lines, follow. */
 #define CONTROL_RELOADED "reloaded "
 #define CONTROL_FAILED   "failed "

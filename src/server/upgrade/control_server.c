@@ -27,6 +27,7 @@ enum connection_state {
     CONNECTION_NEW,       /* its request has not come */
     CONNECTION_RELOADING, /* waits for the outcome of a reload */
     CONNECTION_UPGRADING, /* the client has received the sockets, and will send "ready" */
+    CONNECTION_PASSING,   /* the same; it has asked for the state before */
 };
 
 /* A socket on the loop: the control listener, or a control connection. */
@@ -75,8 +76,12 @@ static void on_socket_closed(uv_handle_t *handle) {
 }
 
 static void close_socket(struct control_socket *socket) {
-    if (socket->state == CONNECTION_UPGRADING && socket->server->upgrade == UPGRADE_OLD_PASSED)
-        socket->server->upgrade = UPGRADE_OLD_IDLE; /* another process may request the sockets */
+    struct control_server *server = socket->server;
+    if (socket->state >= CONNECTION_UPGRADING && server->upgrade == UPGRADE_OLD_PASSED) {
+        server->upgrade = UPGRADE_OLD_IDLE; /* another process may request the sockets */
+        if (socket->state == CONNECTION_PASSING)
+            server->options.on_state_failed(server->options.user);
+    }
     list_remove(&socket->link);
     uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
 }
@@ -123,14 +128,35 @@ static void on_upgrade(struct control_socket *connection, const struct control_m
         return;
     }
     log_eventf(LOG_INFO, "upgrade", "process %ld has asked for the sockets", (long)connection->pid);
-    if (message->fd_count == 1)
+    if (message->fd_count == 1) {
         tls_tickets_send(server->options.tickets, message->fds[0]);
+        if (server->options.has_state)
+            control_send(message->fds[0], CONTROL_HAS_STATE, NULL, 0);
+    }
     if (!send_sockets(connection->fd, server->options.listeners)) {
         fail(connection, "does not receive them");
         return;
     }
     server->upgrade = UPGRADE_OLD_PASSED;
     connection->state = CONNECTION_UPGRADING;
+}
+
+static void on_state(struct control_socket *connection) {
+    connection->state = CONNECTION_PASSING;
+    connection->server->options.on_state(connection->server->options.user);
+}
+
+void control_server_state(struct control_server *server, int fd) {
+    if (server == NULL)
+        return;
+    for (struct list *at = server->connections.next; at != &server->connections; at = at->next) {
+        struct control_socket *connection = LIST_OWNER(at, struct control_socket, link);
+        if (connection->state == CONNECTION_PASSING) {
+            if (!control_send(connection->fd, CONTROL_STATE, &fd, fd < 0 ? 0 : 1))
+                fail(connection, "does not receive the state");
+            return;
+        }
+    }
 }
 
 static void on_ready(struct control_socket *connection) {
@@ -180,7 +206,7 @@ static void on_message(uv_poll_t *poll, int status, int events) {
     ssize_t len = control_receive(connection->fd, &message);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (len <= 0 && state == CONNECTION_UPGRADING)
+    if (len <= 0 && state >= CONNECTION_UPGRADING)
         fail(connection, "has ended before it was ready");
     else if (len <= 0)
         close_socket(connection); /* control_is_served() has connected, or the client has ended */
@@ -188,7 +214,10 @@ static void on_message(uv_poll_t *poll, int status, int events) {
         on_reload(connection);
     else if (state == CONNECTION_NEW && strcmp(text, CONTROL_UPGRADE) == 0)
         on_upgrade(connection, &message);
-    else if (state == CONNECTION_UPGRADING && strcmp(text, CONTROL_READY) == 0)
+    else if (state == CONNECTION_UPGRADING && strcmp(text, CONTROL_STATE) == 0 &&
+             connection->server->options.has_state)
+        on_state(connection);
+    else if (state >= CONNECTION_UPGRADING && strcmp(text, CONTROL_READY) == 0)
         on_ready(connection);
     else
         fail(connection, "has sent an unknown message");

@@ -23,6 +23,11 @@ struct control_server_options {
     /* Process `by` serves, and owns the sockets and their files. May call
      * control_server_close(). */
     void (*on_upgraded)(void *user, pid_t by);
+    bool has_state; /* the app has a state file */
+    /* The next process asks for the state: control_server_state() follows. */
+    void (*on_state)(void *user);
+    /* It has asked for the state, and fails. */
+    void (*on_state_failed)(void *user);
     /* A client requests a reload, and waits for control_server_reloaded() with this number. */
     void (*on_reload)(void *user, uint64_t request);
     void *user;
@@ -44,6 +49,10 @@ bool control_server_restore(struct control_server **server, char *error, size_t 
  * client has disconnected, or `server` is NULL. */
 void control_server_reloaded(struct control_server *server, uint64_t request, unsigned generation,
                              const char *problems);
+
+/* Sends the next process the descriptor of the state, which stays the caller's; -1: there is none.
+ * Ignored when it has ended. */
+void control_server_state(struct control_server *server, int fd);
 
 /* Closes all connections: an upgrade under way fails. The loop releases the memory. Accepts
  * NULL. */

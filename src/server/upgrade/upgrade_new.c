@@ -52,7 +52,16 @@ static void on_message(struct upgrade_new *upgrade, struct control_message *mess
     else if (strcmp(message->text, CONTROL_END) == 0 && upgrade->state == UPGRADE_NEW_ASKING) {
         /* without them, clients get new sessions */
         tls_tickets_receive(upgrade->options.tickets, upgrade->tickets_fd);
+        char text[sizeof CONTROL_HAS_STATE];
+        upgrade->has_state = recv(upgrade->tickets_fd, text, sizeof text, MSG_DONTWAIT) ==
+                                 (ssize_t)strlen(CONTROL_HAS_STATE) &&
+                             memcmp(text, CONTROL_HAS_STATE, strlen(CONTROL_HAS_STATE)) == 0;
         enter(upgrade, UPGRADE_NEW_RECEIVED);
+    } else if (strcmp(message->text, CONTROL_STATE) == 0 &&
+               upgrade->state == UPGRADE_NEW_STATE_ASKED) {
+        if (message->fd_count > 0)
+            upgrade->state_fd = message->fds[--message->fd_count];
+        enter(upgrade, UPGRADE_NEW_STATE_TAKEN);
     } else if (strcmp(message->text, CONTROL_YOURS) == 0 && upgrade->state == UPGRADE_NEW_READY)
         enter(upgrade, UPGRADE_NEW_DONE);
     else
@@ -96,7 +105,8 @@ static void send_request(struct upgrade_new *upgrade) {
 }
 
 void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_options *options) {
-    *upgrade = (struct upgrade_new){.options = *options, .fd = -1, .tickets_fd = -1};
+    *upgrade =
+        (struct upgrade_new){.options = *options, .fd = -1, .state_fd = -1, .tickets_fd = -1};
     const char *pid_file = options->pid_file;
     int fd = control_connect(pid_file, SOCK_NONBLOCK);
     pid_t pid;
@@ -113,6 +123,11 @@ void upgrade_new_begin(struct upgrade_new *upgrade, const struct upgrade_new_opt
         uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
         send_request(upgrade);
     }
+}
+
+void upgrade_new_ask_state(struct upgrade_new *upgrade) {
+    enter(upgrade, UPGRADE_NEW_STATE_ASKED);
+    send_text(upgrade, CONTROL_STATE, NULL, 0);
 }
 
 void upgrade_new_ready(struct upgrade_new *upgrade) {
@@ -143,6 +158,10 @@ static void on_poll_closed(uv_handle_t *handle) {
 }
 
 void upgrade_new_close(struct upgrade_new *upgrade) {
+    if (upgrade->fd >= 0 && upgrade->state_fd >= 0)
+        close(upgrade->state_fd);
+    if (upgrade->fd >= 0)
+        upgrade->state_fd = -1;
     if (upgrade->fd >= 0 && !uv_is_closing((uv_handle_t *)&upgrade->poll))
         uv_close((uv_handle_t *)&upgrade->poll, on_poll_closed);
 }

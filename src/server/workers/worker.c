@@ -307,6 +307,14 @@ void worker_take_state(struct worker *worker) {
     take_sessions(worker);
 }
 
+bool worker_detach_sessions(struct worker *worker) {
+    return hub_detach_sessions(worker->hub);
+}
+
+void worker_attach_sessions(struct worker *worker) {
+    hub_attach_sessions(worker->hub);
+}
+
 void worker_save_state(struct worker *worker) {
     vm_save_state(worker->vm);
 }

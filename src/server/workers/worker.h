@@ -60,6 +60,10 @@ void worker_count(struct worker *worker, struct generation_counts *counts);
 
 /* Takes this worker's part of the state, which was taken when the app was loaded already. */
 void worker_take_state(struct worker *worker);
+/* Sessions lose their sockets, so that they can be saved. False: hooks of some have not ended. */
+bool worker_detach_sessions(struct worker *worker);
+/* Their clients may come back after all. */
+void worker_attach_sessions(struct worker *worker);
 /* Writes this worker's part of the state, between state_begin_save() and state_end_save(). One
  * worker at a time. */
 void worker_save_state(struct worker *worker);

@@ -70,11 +70,15 @@ static void count(struct worker_thread *thread) {
 
 static void run_state_step(struct worker_thread *thread) {
     enum state_step step = atomic_load(&thread->state_step);
-    if ((step != STATE_STEP_TAKE && step != STATE_STEP_SAVE) ||
+    if (step == STATE_STEP_NONE || step >= STATE_STEP_RUNS ||
         !atomic_compare_exchange_strong(&thread->state_step, &step, STATE_STEP_RUNS))
         return; /* it was withdrawn */
     if (step == STATE_STEP_TAKE)
         worker_take_state(thread->worker);
+    else if (step == STATE_STEP_DETACH)
+        atomic_store(&thread->is_at_rest, worker_detach_sessions(thread->worker));
+    else if (step == STATE_STEP_ATTACH)
+        worker_attach_sessions(thread->worker);
     else
         worker_save_state(thread->worker);
     atomic_store(&thread->state_step, STATE_STEP_DONE);

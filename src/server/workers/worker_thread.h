@@ -41,6 +41,9 @@ enum reload_stage {
 enum state_step {
     STATE_STEP_NONE,
     STATE_STEP_TAKE,
+    STATE_STEP_DETACH, /* sessions lose their sockets; `is_at_rest` says whether their hooks ended
+                        */
+    STATE_STEP_ATTACH, /* their clients may come back */
     STATE_STEP_SAVE,
     STATE_STEP_RUNS, /* the worker takes or saves */
     STATE_STEP_DONE,
@@ -80,6 +83,7 @@ struct worker_thread {
     _Atomic enum worker_stage stage;
     struct reload_result reload;
     _Atomic enum state_step state_step;
+    atomic_bool is_at_rest;     /* after STATE_STEP_DETACH */
     atomic_uint commands;       /* pending: bits of enum worker_command */
     _Atomic uint64_t pinged_ns; /* when the unanswered ping was sent; 0: none is */
     uv_mutex_t lock;            /* of the next three */

@@ -158,9 +158,16 @@ bool workers_state_is_done(const struct workers *workers, unsigned worker) {
 
 bool workers_withdraw_state(struct workers *workers, unsigned worker) {
     enum state_step step = atomic_load(&workers->threads[worker]->state_step);
-    return (step == STATE_STEP_TAKE || step == STATE_STEP_SAVE) &&
+    return step != STATE_STEP_NONE && step < STATE_STEP_RUNS &&
            atomic_compare_exchange_strong(&workers->threads[worker]->state_step, &step,
                                           STATE_STEP_NONE);
+}
+
+bool workers_sessions_rest(const struct workers *workers) {
+    for (unsigned i = 0; i < workers->count; i++)
+        if (!workers_state_is_done(workers, i) || !atomic_load(&workers->threads[i]->is_at_rest))
+            return false;
+    return true;
 }
 
 /* ---- the end ---- */

@@ -73,6 +73,8 @@ bool workers_counts(struct workers *workers, struct generation_counts *counts);
 void workers_begin_state(struct workers *workers, unsigned worker, enum state_step step);
 /* Has the worker done it? */
 bool workers_state_is_done(const struct workers *workers, unsigned worker);
+/* After STATE_STEP_DETACH of all workers: have all done it, and no session has a hook that runs? */
+bool workers_sessions_rest(const struct workers *workers);
 /* Withdraws the request. False: the worker has begun, and will be done. */
 bool workers_withdraw_state(struct workers *workers, unsigned worker);
 

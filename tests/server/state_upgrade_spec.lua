@@ -1,0 +1,119 @@
+-- state_upgrade_spec.lua -- the state over an upgrade: the running process passes it to the next
+-- one, which has it before its first client.
+
+local cjson = require "cjson"
+local loop = require "support.loop"
+local process = require "support.process"
+local server = require "support.server"
+local stream = require "support.stream"
+
+local APP = [[
+local tw = require "tidewire"
+local record = require "record"
+local top = tw.keep("top", { n = 0 })
+return {
+  endpoints = {
+    ["/chat"] = {
+      ping_period = 0, resume = { seconds = 600 },
+      validate = require "here".validate,
+      on_start = function(conn) record("start") conn.n = 0 end,
+      on_close = function(conn, code) record("close", code) end,
+      handle_message = function(conn, message)
+        conn.n = conn.n + 1
+        top.n = top.n + 1
+        tw.shared("s"):incr("n")
+        conn:send(("%d %d %d %s %s")
+          :format(conn.n, top.n, tw.shared("s"):get("n"), message, conn.id))
+      end,
+    },
+  },
+}
+]]
+
+describe("an upgrade with a state", function()
+  local folder, file, pid_file
+  local servers
+
+  before_each(function()
+    folder = process.make_directory()
+    file, pid_file = folder .. "/app.state", folder .. "/pid"
+    servers = {}
+  end)
+  after_each(function()
+    stream.close_all()
+    for index = #servers, 1, -1 do servers[index]:stop() end
+    process.remove_directory(folder)
+  end)
+
+  local function options(more, state)
+    local list = { "--pid-file", pid_file, "--state", state or file, table.unpack(more or {}) }
+    return { app = APP, options = list }
+  end
+
+  local function start(more, listen)
+    local given = options(more)
+    given.listen = listen
+    local one = server.start(given)
+    servers[#servers + 1] = one
+    return one
+  end
+
+  local function connect(one, received)
+    local peer = one:connect_on(0, ("/chat?session=%s&received=%d"):format(("s"):rep(20), received))
+    local first = cjson.decode((peer:receive()))
+    return peer, first.resumed, first.received
+  end
+
+  local function address(one) return ("127.0.0.1:%d"):format(one.addresses[1].port) end
+
+  it("passes sessions, tw.keep and tw.shared to the next process, and on", function()
+    local one = start()
+    local ada = connect(one, 0)
+    local id = ada:ask("a"):match("^1 1 1 a (%S+)$")
+    assert.is_string(id)
+    for round = 2, 3 do
+      local two = start({ "--upgrade" }, { address(one) })
+      assert.equal(1012, (ada:wait_closed()))
+      local resumed, received
+      ada, resumed, received = connect(two, round - 1)
+      assert.same({ true, round - 1 }, { resumed, received })
+      assert.equal(("%d %d %d a %s"):format(round, round, round, id), (ada:ask("a")))
+      assert.equal(0, (one.process:wait_exit(loop.patience + 15)))
+      assert.equal(1, #one:log_lines("event=state_passed .-sessions=1 "))
+      assert.same({}, one:log_lines("event=state_written"))
+      assert.equal(round == 2 and "start" or "", one:event_names())
+      assert.same({}, two:log_lines("event=state_lost"))
+      one = two
+    end
+    ada:close(1000)
+    one:wait_event("close")
+    one:signal("sigterm")
+    one.process:wait_exit()
+    assert.equal(1, #one:log_lines("event=state_written .-sessions=0 "))
+  end)
+
+  it("that fails leaves all to the running process", function()
+    local one = start()
+    local ada = connect(one, 0)
+    ada:ask("a")
+    local given = options({ "--upgrade" }, folder .. "/none/app.state")
+    given.listen = { address(one) }
+    local code, log = server.launch_to_end(given)
+    assert.is_truthy(code and code ~= 0, log)
+    assert.matches("No such file or directory", log)
+    assert.equal(1012, (ada:wait_closed()))
+    local resumed
+    loop.wait_until(function()
+      local ok, peer, is_resumed = pcall(connect, one, 1)
+      ada, resumed = peer, is_resumed
+      return ok
+    end)
+    assert.is_true(resumed)
+    assert.matches("^2 2 2 b ", (ada:ask("b")))
+    one:signal("sigterm")
+    assert.equal(1012, (ada:wait_closed()))
+    one.process:wait_exit()
+    assert.equal(1, #one:log_lines("event=state_written .-sessions=1 "))
+    assert.equal("start", one:event_names())
+  end)
+end)
