@@ -69,15 +69,15 @@ latency=null;
 #w=new Map();
 constructor(url,options={}){
 for(let name in options){
-if(!(name in defaults))throw new TypeError(`there is no option "${name}"`);
+if(!(name in defaults))throw new TypeError(`no option "${name}"`);
 }
 let all=this.#b={...defaults,...options};
 all.queue={messages:10000,bytes:8<<20,...all.queue};
 all.backoff={min:500,max:15000,...all.backoff};
 all.WebSocket??=globalThis.WebSocket;
-if(!all.WebSocket)throw new TypeError("no WebSocket here: pass the option WebSocket");
+if(!all.WebSocket)throw new TypeError("pass the option WebSocket");
 this.#c=codecs[all.codec]??all.codec;
-if(!this.#c?.encode||!this.#c.decode)throw new TypeError("there is no such codec");
+if(!this.#c?.encode||!this.#c.decode)throw new TypeError("no such codec");
 this.#a=url;
 if(typeof url!=="function")this.#x(url);
 if(all.connect)this.connect();
@@ -246,7 +246,7 @@ data=new Uint8Array(data.buffer,data.byteOffset,data.byteLength).slice();
 }
 item.data=data instanceof ArrayBuffer?data.slice():data;
 item.bytes=data.byteLength??data.size??new TextEncoder().encode(data).length;
-if(this.#Q(controlOf(data)))throw problem("refused","only heartbeats have this type");
+if(this.#Q(controlOf(data)))throw problem("refused");
 let bytes=this.#n+item.bytes+(!session&&this.#g?.bufferedAmount||0);
 if(this.#m.length>=queue.messages||bytes>queue.bytes)throw problem("full");
 this.#m.push(item);
@@ -316,20 +316,22 @@ this.#w.get(answer)?.end(error&&problem(error.kind,error.message),result);
 }
 #S({type,resumed,received}){
 if(type!=="session"){
-this.#J("error",problem("session","this endpoint has no sessions"));
+this.#J("error",problem("session","no session"));
 return this.#F(1006,"no session");
 }
-let lost=[];
+let lost=[],unsent=[];
 if(resumed){
 this.#R(received);
 }else{
 this.#M("lost");
 lost=this.#N(({isWritten})=>isWritten,"lost");
 this.#q=received=0;
+unsent=this.#m.splice(0);
 }
 this.#p=received;
 this.#r=this.#s=0;
 this.#J("session",{resumed,lost});
+this.#m.push(...unsent);
 if(this.#g)this.#H(resumed);
 }
 async #V({type,ask,data}){

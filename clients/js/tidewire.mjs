@@ -96,15 +96,15 @@ export class Tidewire {
 
   constructor(url, options = {}) {
     for (const name in options) {
-      if (!(name in defaults)) throw new TypeError(`there is no option "${name}"`);
+      if (!(name in defaults)) throw new TypeError(`no option "${name}"`);
     }
     const all = this.#options = { ...defaults, ...options };
     all.queue = { messages: 10000, bytes: 8 << 20, ...all.queue };
     all.backoff = { min: 500, max: 15000, ...all.backoff };
     all.WebSocket ??= globalThis.WebSocket;
-    if (!all.WebSocket) throw new TypeError("no WebSocket here: pass the option WebSocket");
+    if (!all.WebSocket) throw new TypeError("pass the option WebSocket");
     this.#codec = codecs[all.codec] ?? all.codec;
-    if (!this.#codec?.encode || !this.#codec.decode) throw new TypeError("there is no such codec");
+    if (!this.#codec?.encode || !this.#codec.decode) throw new TypeError("no such codec");
     this.#url = url;
     if (typeof url !== "function") this.#address(url);
     if (all.connect) this.connect();
@@ -305,7 +305,7 @@ export class Tidewire {
     }
     item.data = data instanceof ArrayBuffer ? data.slice() : data;
     item.bytes = data.byteLength ?? data.size ?? new TextEncoder().encode(data).length;
-    if (this.#isBeat(controlOf(data))) throw problem("refused", "only heartbeats have this type");
+    if (this.#isBeat(controlOf(data))) throw problem("refused");
     const bytes = this.#bytes + item.bytes + (!session && this.#socket?.bufferedAmount || 0);
     if (this.#queue.length >= queue.messages || bytes > queue.bytes) throw problem("full");
     this.#queue.push(item);
@@ -388,20 +388,23 @@ export class Tidewire {
   // The first message of a socket tells what the server has got of this session.
   #greet({ type, resumed, received }) {
     if (type !== "session") {
-      this.#emit("error", problem("session", "this endpoint has no sessions"));
+      this.#emit("error", problem("session", "no session"));
       return this.#lost(1006, "no session");
     }
-    let lost = [];
+    let lost = [], unsent = [];
     if (resumed) {
       this.#settle(received);
     } else {
       this.#failAsks("lost");
       lost = this.#lose(({ isWritten }) => isWritten, "lost");
       this.#received = received = 0;
+      unsent = this.#queue.splice(0);
     }
     this.#acknowledged = received;
     this.#untold = this.#untoldBytes = 0;
     this.#emit("session", { resumed, lost });
+    // What the event's functions send again goes first.
+    this.#queue.push(...unsent);
     if (this.#socket) this.#opened(resumed);
   }
 

@@ -507,11 +507,13 @@ const tests = {
     peer.cut();
     await client.next('close');
     client.send('unsent');
+    client.on('session', ({ lost }) => lost.forEach((value) => client.send(`${value} again`)));
     peer = await server.peer();
     assert.strictEqual(peer.query.received, '1');
     peer.greet(false);
     assert.deepStrictEqual(await client.next('session'), { resumed: false, lost: ['written'] });
     assert.strictEqual((await failure(first)).kind, 'lost');
+    assert.strictEqual(await peer.take(), '"written again"'); // in its old order
     assert.strictEqual(await peer.take(), '"unsent"');
     peer.cut();
     assert.strictEqual((await server.peer()).query.received, '0'); // of the new session

@@ -12,6 +12,14 @@ local has_node = process.find("node")
 -- Sends 150 numbered messages, and an echo of each number that it gets.
 local APP = [[
 local record = require "record"
+-- (a timer does not outlive a restart)
+local function run(conn)
+  conn.timer = conn.timer or conn:every(0.005, function()
+    if conn.number == 150 then return end
+    conn.number = conn.number + 1
+    conn:send({ number = conn.number })
+  end)
+end
 return {
   codec = "json",
   heartbeat = "json",
@@ -20,19 +28,31 @@ return {
   max_backlog = "8M",
   on_start = function(conn)
     conn.last, conn.number = 0, 0
-    local timer
-    timer = conn:every(0.005, function()
-      conn.number = conn.number + 1
-      conn:send({ number = conn.number })
-      if conn.number == 150 then timer:cancel() end
-    end)
+    run(conn)
   end,
+  on_resume = run,
   handle_message = function(conn, message)
     if conn.last == 0 then record("first") end
     local wrong = conn.last > 0 and message.n ~= conn.last + 1 and conn.last or nil
     conn:send({ echo = message.n, wrong = wrong })
     conn.last = message.n
   end,
+}
+]]
+
+local REQUESTS = [[
+local tw = require "tidewire"
+return {
+  codec = "json",
+  resume = true,
+  handle_message = tw.rpc({
+    double = function(conn, number) return number * 2 end,
+    no = function() return nil, "never", "cancelled" end,
+    back = function(conn, data)
+      local answer, why, kind = conn:ask({ to = data }, { type = data })
+      return { answer = answer, why = why, kind = kind }
+    end,
+  }, function(conn, message) conn:send({ other = message }) end),
 }
 ]]
 
@@ -74,5 +94,31 @@ describe("the JavaScript client with a session", function()
     assert.equal(0, node:wait_exit(300), process.read_file(output))
     app:stop()
     process.remove_directory((output:match("^(.*)/")))
+  end)
+
+  with_node("notices nothing of a restart with a state file", function()
+    local folder = process.make_directory()
+    local options = { "--state", folder .. "/state" }
+    local app = server.start({ app = APP, options = options })
+    local output = folder .. "/output"
+    local node = process.start("node", {
+      args = args(app, "state"), environment = NODE, stdout = output, stderr = output,
+    })
+    local address = "127.0.0.1:" .. app.addresses[1].port
+    app:wait_event("first", 20)
+    app:stop()
+    app = server.start({ app = APP, listen = { address }, options = options })
+    assert.equal(0, node:wait_exit(300), process.read_file(output))
+    app:stop()
+    process.remove_directory(folder)
+  end)
+
+  with_node("asks and is asked", function()
+    local app <close> = server.start({ app = REQUESTS })
+    local result = process.run("node", {
+      args = { "tests/interop/client_requests.js", "clients/js/tidewire.js", app:url("/") },
+      environment = NODE, seconds = 60,
+    })
+    assert.equal(0, result.code, result.stdout .. result.stderr)
   end)
 end)
