@@ -12,8 +12,9 @@ return {
     ["/ws"] = "handlers.hello",
   },
 
-  -- The page that talks to it.
+  -- The page that talks to it, and /tidewire.mjs, the JavaScript client.
   http = {
+    client = true,
     ["/"] = { static = "public" },
   },
 }

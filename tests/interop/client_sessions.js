@@ -4,9 +4,9 @@
 //     node client_sessions.js CLIENT URL HOW [SEED]
 //
 // HOW: "cut" (by RST, by FIN, or by silence in both directions), "restart" (the spec ends the
-// server and starts it again, twice) or "state" (the same once, with a state file). Clients and server send each other numbered messages; each
-// must arrive once and in order, or the session is said to be lost. Exits with 0 when all was so,
-// else prints what was not.
+// server and starts it again, twice) or "state" (the same once, with a state file). Clients and
+// server send each other numbered messages; each must arrive once and in order, or the session is
+// said to be lost. Exits with 0 when all was so, else prints what was not.
 'use strict';
 const assert = require('assert');
 const net = require('net');

@@ -168,7 +168,7 @@ local FACTS = {
   { "browsers", "is half a second, then twice as long each time",
     "clients/js/tidewire.mjs: backoff = { min: (%d+)", 500 },
   { "browsers", "up to ten or fifteen seconds",
-    "lua/templates/public/app.js: LONGEST_DELAY = (%d+)", 10000 },
+    "examples/game/public/game.js: backoff: { max: (%d+)", 10000 },
   { "browsers", "up to ten or fifteen seconds",
     "clients/js/tidewire.mjs: backoff = { min: 500, max: (%d+)", 15000 },
   { "clients", "`{ min: 500, max: 15000 }`",
