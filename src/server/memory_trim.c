@@ -17,8 +17,8 @@ enum { PERIOD_MS = 1000, CALM_NS = 250 * 1000000 };
 /* Less free memory is left to malloc. */
 enum { MIN_BYTES = 8 * 1024 * 1024 };
 
-/* To count the free memory, mallinfo2() walks over all free blocks, and holds malloc's lock. It may
- * take this part of the time. */
+/* To count the free memory, mallinfo2() walks over all free blocks, and holds malloc's lock. Its
+ * CPU time may be this part of all time. */
 enum { LOOK_PART = 1000 };
 
 /* Resident memory that no block of malloc's is in: code, stacks, and free memory of malloc's. */
@@ -35,8 +35,8 @@ static void on_tick(uv_timer_t *timer) {
     uint64_t now_ns = clock_monotonic_ns();
     if (used_ns >= CALM_NS || now_ns < trim->next_look_ns)
         return;
-    uint64_t unused = unused_bytes();
-    trim->next_look_ns = now_ns + LOOK_PART * (clock_monotonic_ns() - now_ns);
+    uint64_t began_ns = clock_thread_cpu_ns(), unused = unused_bytes();
+    trim->next_look_ns = now_ns + LOOK_PART * (clock_thread_cpu_ns() - began_ns);
     if (unused >= trim->unused_bytes + MIN_BYTES) {
         malloc_trim(0);
         unused = unused_bytes();

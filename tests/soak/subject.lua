@@ -20,7 +20,7 @@ local subject = {}
 local WORKERS <const> = 2
 
 -- The server returns the memory of a peak when it has had little to do for a second.
-local QUIET_SECONDS <const> = 5
+local QUIET_SECONDS <const> = 10
 
 --- Starts one.
 ---@param name string
