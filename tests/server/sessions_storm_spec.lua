@@ -1,5 +1,6 @@
 -- sessions_storm_spec.lua -- clients with sessions whose sockets are cut at random moments: every
--- message comes exactly once and in order, through reloads as well.
+-- message comes exactly once and in order, through reloads, restarts and upgrades as
+-- well.
 --
 -- A short run of the test that scripts/sessions runs for long (docs/testing.md).
 
@@ -37,6 +38,16 @@ describe("a session whose socket is cut again and again", function()
       },
     }
     assert.is_true(result.lost > 0, "no session has ended")
+  end)
+
+  it("loses and doubles none when the server is started again", function()
+    local result = run { change = "restart", change_seconds = 1 }
+    assert.is_true(result.changed > 0)
+  end)
+
+  it("loses and doubles none when another process replaces the server", function()
+    local result = run { change = "upgrade", change_seconds = 1 }
+    assert.is_true(result.changed > 0)
   end)
 
   it("is a new one for the client when the server was killed", function()

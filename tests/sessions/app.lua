@@ -74,7 +74,7 @@ local function say(conn, form, what, pad)
   })
   if good then return end
   conn.out = number - 1
-  if not is_tight and not conn.ended then
+  if not is_tight and (problem ~= "closed" or conn:is_open()) then
     fault("%s %s: message %d (%s) is not sent: %s", conn.tag, conn.life, number, what, problem)
   end
 end

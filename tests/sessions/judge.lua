@@ -22,6 +22,7 @@ local judge = {}
 local Judge = {}
 Judge.__index = Judge
 
+local KILLS <const> = { kill = true, mixed = true }
 local WAYS <const> = { "reset", "fin", "going away", "close", "swallow", "deaf" }
 local APP <const> = assert(process.read_file((assert(
   package.searchpath("sessions.app", package.path)))))
@@ -34,7 +35,7 @@ local APP <const> = assert(process.read_file((assert(
 ---@field tls boolean?
 ---@field mean_seconds number? between two cuts of a client
 ---@field reload_seconds number? between two reloads; 0 or nil: none
----@field change string? "restart", "upgrade", "kill": what happens to the server each
+---@field change string? "restart", "upgrade", "kill", "mixed": what happens to the server each
 ---  change_seconds
 ---@field change_seconds number?
 ---@field environment table<string, string>? for the app
@@ -97,9 +98,7 @@ local function start(self, more)
   local options = self.options
   local environment = {}
   for name, value in pairs(options.environment or {}) do environment[name] = value end
-  if options.change and options.change ~= "kill" then
-    environment.JUDGE_STATE = self.folder .. "/state"
-  end
+  if options.change then environment.JUDGE_STATE = self.folder .. "/state" end
   if options.tls then
     environment.TIDEWIRE_TLS_CERTIFICATE, environment.TIDEWIRE_TLS_KEY =
       require("support.certificates").shared()
@@ -146,7 +145,13 @@ function changes.kill(self)
   old.process:wait_exit()
   self:read_faults(old)
   start(self)
+  if not self.app:wait_for_log("event=state_lost") then self:fault("no word about a lost state") end
   old:kill()
+end
+
+-- A state that was taken once must not come back.
+function changes.mixed(self)
+  changes[math.random(2) == 1 and "kill" or "restart"](self)
 end
 
 local function reload(self)
@@ -251,15 +256,17 @@ local function check_counts(self)
   end)
   self.counts = counts
   if counts.open ~= 0 then self:fault("%d sessions are left", counts.open) end
-  if counts.closes ~= counts.starts and self.options.change ~= "kill" then
+  if counts.closes ~= counts.starts and not KILLS[self.options.change] then
     self:fault("%d times on_start, %d times on_close", counts.starts, counts.closes)
   end
   local senders = 0
   for _ in pairs(self.senders) do senders = senders + 1 end
-  if senders > (self.options.workers or 1) and self.options.change ~= "kill" then
+  if senders > (self.options.workers or 1) and not KILLS[self.options.change] then
     self:fault("broadcasts are of %d senders: tw.keep was lost", senders)
   end
-  if self.options.reload_seconds and counts.version <= 1 then self:fault("no new code runs") end
+  if self.options.reload_seconds and not self.options.change and counts.version <= 1 then
+    self:fault("no new code runs")
+  end
   if counts.faults ~= 0 then self:fault("the app has found %d faults", counts.faults) end
 end
 

@@ -46,6 +46,7 @@ local MODES <const> = {
   { name = "restart", change = "restart", change_seconds = 5 },
   { name = "upgrade", change = "upgrade", change_seconds = 5 },
   { name = "kill", change = "kill", change_seconds = 5, may_lose = true },
+  { name = "mixed", change = "mixed", change_seconds = 3, may_lose = true, reload_seconds = 2 },
 }
 
 local runs = {}
