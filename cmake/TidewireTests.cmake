@@ -150,8 +150,8 @@ endforeach()
 # difference.
 foreach(name
     address_rates backlog_limit closing compression compression_hostile conn drain echo framing
-    half_closed heartbeat hostile keep_alive mass_disconnect rate reset routes slow_client static
-    trusted_proxies)
+    half_closed heartbeat hostile keep_alive mass_disconnect rate reset routes sessions_hostile
+    sessions_storm sessions_wire slow_client static trusted_proxies)
   tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls"
     ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
 endforeach()

@@ -41,7 +41,7 @@ function player.new(judge, number, address)
     address = address, path = ("%s?tag=%s"):format(path, self.tag), json = self.json,
     deflate = path == "/packed" or path == "/context",
     secret = session_client.secret(random(22, 64)),
-    on_session = function(resumed, known) self:on_session(resumed, known) end,
+    on_session = function(...) self:on_session(...) end,
     on_message = function(message, kind, value) self:on_message(message, kind, value) end,
     on_end = function(code, reason) self:on_end(code, reason) end,
     on_fault = function(text) self:fault("%s", text) end,
@@ -58,14 +58,14 @@ end
 
 -- ---- what comes ----
 
-function Player:on_session(resumed, known)
+function Player:on_session(resumed, known, is_doubtful)
   if resumed and self.asks_for_new and known then self:fault("on_resume has refused, in vain") end
   if not resumed and self.asks_for_new then self.judge.refused = self.judge.refused + 1 end
   if resumed then
     self.asked_for_new = nil
     return
   end
-  if known and not self.asked_for_new then self.judge:on_lost(self) end
+  if known and not self.asked_for_new and not is_doubtful then self.judge:on_lost(self) end
   self.past_life, self.life = self.life or self.past_life, nil
   self.m, self.n, self.broadcasts, self.end_sent, self.asked_for_new = 0, 0, {}, nil, nil
 end

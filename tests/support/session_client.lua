@@ -49,7 +49,8 @@ end
 ---@field secret string?
 ---@field json boolean? the endpoint has the JSON heartbeat
 ---@field deflate boolean? offers compression, but not each time
----@field on_session fun(resumed: boolean, known: boolean)? known: there was a session before
+---@field on_session fun(resumed: boolean, known: boolean, is_doubtful: boolean)? known: there was a
+---  session before; is_doubtful: the server may have taken its counts for those of an earlier one
 ---@field on_message fun(message: string, kind: string, value: any) value: decoded, with `json`
 ---@field on_end fun(code: integer, reason: string?)? the socket has ended by the server or by TCP
 ---@field on_fault fun(text: string)
@@ -172,19 +173,21 @@ local function on_greeting(self, text, kind)
     or type(value.resumed) ~= "boolean" then
     return self:fault("the first message is not the session's: %s", text:sub(1, 100))
   end
-  local known, resumed = self.known, value.resumed
+  local known, resumed, is_doubtful = self.known, value.resumed, false
   self.known = true
   if resumed then
     self.resumed = self.resumed + 1
     take_count(self, whole(value.received), "the session message")
   else
     if known then self.lost = self.lost + 1 end
+    is_doubtful = self.claimed == self.asked and self.asked > 0 and self.acknowledged == 0
+    self.claimed = self.asked
     if whole(value.received) ~= 0 then
       self:fault("a new session has received %s", tostring(value.received))
     end
     self.received, self.sent, self.acknowledged, self.unacknowledged = 0, 0, 0, {}
   end
-  if self.on_session then self.on_session(resumed, known) end
+  if self.on_session then self.on_session(resumed, known, is_doubtful) end
   for number = self.acknowledged + 1, self.sent do
     self.repeated = self.repeated + 1
     self.peer:send_raw(encode(self, self.unacknowledged[number]))
@@ -218,6 +221,7 @@ function SessionClient:connect(options)
   if not source then return false end
   self.source = source
   self.offer = { deflate = self.deflate and math.random(4) > 1 and "" or nil }
+  self.asked = self.received
   local request
   request, self.key = client.handshake(
     ("%s&session=%s&received=%d%s"):format(self.path, self.secret, self.received,
