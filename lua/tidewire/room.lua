@@ -72,8 +72,8 @@ local function encoded_before(list, codec)
 end
 
 --- Adds the encodings of the value by these codecs. Throws, at the script's line, where a codec
---- refuses the value.
-local function add_encodings(list, what, value, codec_numbers, checks_utf8)
+--- refuses the value. `wanted_kind`: in place of the codecs' kinds.
+local function add_encodings(list, what, value, codec_numbers, checks_utf8, wanted_kind)
   for _, number in ipairs(codec_numbers) do
     local codec, payload, kind = registry.codecs[number], nil, nil
     if type(codec) == "table" then
@@ -81,6 +81,9 @@ local function add_encodings(list, what, value, codec_numbers, checks_utf8)
     end
     if codec and not payload then
       payload, kind = codecs.encode(codec, value)
+      if payload and wanted_kind then
+        kind = codecs.kind(codec, kind, wanted_kind)
+      end
       -- of one, C sees it
       if payload and kind == "text" and (checks_utf8 or #codec_numbers > 1)
         and not utf8.len(payload) then
@@ -115,7 +118,7 @@ local function publish(what, value, codec_numbers, remembered, room_name, endpoi
                        stays_plain, wanted_kind)
   local list = {}
   while true do
-    add_encodings(list, what, value, codec_numbers, wanted_kind)
+    add_encodings(list, what, value, codec_numbers, false, wanted_kind)
     if remembered then
       add_remembered(list, what, value, remembered)
       if #list == 0 then
