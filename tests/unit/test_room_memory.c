@@ -272,6 +272,20 @@ static void test_sweep(void **state) {
     assert_int_equal(memory.rooms, 0);
 }
 
+/* A step under the lock has an end, also where many messages of one room are too old at once. */
+static void test_sweep_of_one_room(void **state) {
+    const struct room_rule rule = {"*", {{1000, 1000, 1000}, {0, 0, 0}}};
+    room_memory_set(&memory, &rule, 1, SIZE_MAX);
+    for (int i = 0; i < 50; i++)
+        add("one", "x");
+    pass(3000);
+    for (uint64_t before = memory.messages; !room_memory_sweep(&memory, &now, 8);) {
+        assert_in_range(memory.messages, before - 8, before - 1);
+        before = memory.messages;
+    }
+    assert_int_equal(memory.rooms, 0);
+}
+
 /* ---- as bytes ---- */
 
 static const char *path_of(void *user, uint32_t endpoint) {
@@ -348,6 +362,30 @@ static void test_saved(void **state) {
     buffer_free(&bytes);
 }
 
+/* What two encodings share they share in the next process, too. */
+static void test_saved_once(void **state) {
+    struct endpoint_paths paths = {path_of, endpoint_of, NULL};
+    struct buffer bytes = {0};
+    struct buffer_sink sink = buffer_sink_of(&bytes);
+    struct message *one = message_new(OPCODE_TEXT, "shared", 6);
+    struct encoding encodings[] = {{CODEC_TEXT, one}, {CODEC_JSON, one}};
+    struct broadcast broadcast = {slice_of("chat:a"), ANY_ENDPOINT, 0, encodings, 2};
+    room_memory_add(&memory, &broadcast, &now);
+    message_unref(one);
+    size_t before = memory.bytes;
+    room_memory_save(&memory, &paths, &sink.sink);
+    teardown(state);
+    room_memory_init(&memory);
+    struct slice saved = {buffer_start(&bytes), bytes.len};
+    assert_true(room_memory_restore(&memory, &paths, saved, &now));
+    room_memory_set(&memory, rules, 4, SIZE_MAX);
+    assert_int_equal(memory.bytes, before);
+    struct replay_request request = HISTORY(9);
+    request.codec = CODEC_JSON;
+    expect_replay("chat:a", request, "shared @1");
+    buffer_free(&bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
@@ -358,7 +396,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_ceiling, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changed_rules, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sweep_of_one_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_saved_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

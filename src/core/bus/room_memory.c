@@ -12,6 +12,8 @@
 #include "core/bus/users.h"
 #include "core/frames/twin.h"
 
+#include <limits.h>
+
 enum { ALLOCATION_BYTES = QUEUE_MEMORY_ALLOCATION };
 
 /* Messages are forgotten together that are too old within the same second. */
@@ -309,12 +311,13 @@ static bool is_too_old(const struct kept_room *room, enum memory_kind kind, uint
     return first != NULL && ms > 0 && first->monotonic_ms + ms <= now_ms;
 }
 
-/* Drops what is too old, and what is too much. Returns the number of messages. */
-static unsigned fit(struct room_memory *memory, struct kept_room *room, uint64_t now_ms) {
+/* Drops what is too old, and what is too much, `most` messages at most. Returns their number. */
+static unsigned fit(struct room_memory *memory, struct kept_room *room, uint64_t now_ms,
+                    unsigned most) {
     unsigned dropped = 0;
     for (enum memory_kind kind = 0; kind < MEMORY_KINDS; kind++)
-        for (; is_too_old(room, kind, now_ms) ||
-               (oldest(room, kind) != NULL && is_too_much(room, kind));
+        for (; dropped < most && (is_too_old(room, kind, now_ms) ||
+                                  (oldest(room, kind) != NULL && is_too_much(room, kind)));
              dropped++)
             drop_oldest(memory, room, kind);
     return dropped;
@@ -349,7 +352,7 @@ static struct kept_room *adapt(struct room_memory *memory, struct kept_room *roo
     }
     list_remove(&room->link);
     list_append(&memory->fitting, &room->link);
-    fit(memory, room, now_ms);
+    fit(memory, room, now_ms, UINT_MAX);
     return changed(memory, room);
 }
 
@@ -360,7 +363,7 @@ struct kept_room *kept_room_find(struct room_memory *memory, struct slice name, 
     struct kept_room *room = TABLE_OWNER(found, struct kept_room, entry);
     if (room->rules_number != memory->rules_number)
         return adapt(memory, room, now_ms);
-    return fit(memory, room, now_ms) > 0 ? changed(memory, room) : room;
+    return fit(memory, room, now_ms, UINT_MAX) > 0 ? changed(memory, room) : room;
 }
 
 static bool is_full(const struct room_memory *memory) {
@@ -425,7 +428,7 @@ uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *bro
         kept->endpoint = broadcast->endpoint;
         kept_room_append(memory, room, kind, kept);
     }
-    fit(memory, room, now->monotonic_ms);
+    fit(memory, room, now->monotonic_ms, UINT_MAX);
     changed(memory, room);
     while (is_full(memory) && evict(memory, now->monotonic_ms))
         ;
@@ -458,7 +461,7 @@ bool room_memory_sweep(struct room_memory *memory, const struct memory_time *now
             adapt(memory, LIST_OWNER(memory->stale.next, struct kept_room, link), now_ms);
         } else if (next != NULL && next->key <= now_ms) {
             struct kept_room *room = DEADLINE_OWNER(next, struct kept_room, expiry);
-            done += fit(memory, room, now_ms);
+            done += fit(memory, room, now_ms, steps - done);
             changed(memory, room);
         } else if (!is_full(memory) || !evict(memory, now_ms)) {
             return true;

@@ -86,9 +86,16 @@ static bool unpack_count(struct slice *from, uint64_t *count) {
     return unpack_number(from, count) && *count <= from->len / LEAST_BYTES;
 }
 
-/* One encoding. Its message has a reference of its own; NULL: this process has no such codec. */
+static bool is_same(const struct message *message, uint64_t flags, struct slice payload) {
+    return message != NULL && message_opcode(message) == (flags & OPCODE_BITS) &&
+           message->stays_plain == ((flags & STAYS_PLAIN) != 0) &&
+           slice_equal(message_payload(message), payload);
+}
+
+/* One encoding. Its message has a reference of its own; NULL: this process has no such codec.
+ * `before`: the message of the encoding before, which may be the same. */
 static bool unpack_encoding(struct slice *from, const struct restoring *restoring, struct slice key,
-                            struct encoding *encoding) {
+                            struct message *before, struct encoding *encoding) {
     uint64_t codec, flags;
     struct slice path = {NULL, 0}, payload;
     *encoding = (struct encoding){0, NULL};
@@ -108,6 +115,10 @@ static bool unpack_encoding(struct slice *from, const struct restoring *restorin
         if (endpoint == ANY_ENDPOINT)
             return true;
         encoding->codec = CODEC_CUSTOM + endpoint;
+    }
+    if (is_same(before, flags, payload)) {
+        encoding->message = message_ref(before);
+        return true;
     }
     encoding->message = message_new_keyed((enum opcode)opcode, payload.bytes, payload.len, key);
     encoding->message->stays_plain = (flags & STAYS_PLAIN) != 0;
@@ -134,8 +145,9 @@ static bool unpack_kept(struct slice *from, const struct restoring *restoring, s
         !unpack_count(from, &count) || count == 0 || count > ENCODINGS_MAX)
         return false;
     struct encoding *encodings = mem_zalloc(count * sizeof *encodings);
-    while (done < count && unpack_encoding(from, restoring, key, &encodings[done]))
-        done++;
+    struct message *before = NULL;
+    while (done < count && unpack_encoding(from, restoring, key, before, &encodings[done]))
+        before = encodings[done++].message;
     uint32_t endpoint;
     if (find_endpoint(restoring, path, &endpoint))
         *kept = kept_new(encodings, (uint32_t)done);
