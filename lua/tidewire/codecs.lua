@@ -64,10 +64,11 @@ end
 ---@param conn tidewire.Conn
 ---@param payload string
 function codecs.handle_heartbeat(conn, payload)
-  if conn[ENDPOINT].options.codec == "json" then
-    is_heartbeat(conn, (json.decode(payload)))
+  local endpoint = conn[ENDPOINT]
+  if endpoint.options.codec == "json" then
+    is_heartbeat(conn, (json.decode(payload)), endpoint)
   else
-    is_heartbeat_text(conn, payload, false)
+    is_heartbeat_text(conn, payload, false, endpoint)
   end
 end
 

@@ -15,6 +15,10 @@ return { endpoints = {
   },
   ["/frame"] = { codec = "json", resume = true,
     handle_message = function(conn, message) conn:send({ got = message }) end },
+  ["/rate"] = { codec = "json", resume = true, heartbeat = "json", ping_period = 0,
+    rate = { messages = 1, per = 3600, action = "drop" }, handle_message = function() end },
+  ["/rate-frame"] = { resume = true,
+    rate = { messages = 1, per = 3600, action = "drop" }, handle_message = function() end },
   ["/own"] = { resume = true,
     codec = { decode = function(text) return text end, encode = function(text) return text end },
     handle_message = function(conn, message) conn:send("got " .. message) end },
@@ -168,6 +172,27 @@ describe("on the wire of a session", function()
       plain:write(text('{"type":"ping"}'))
       expect_text(plain, (got:gsub('"a"', '"type"')))
       plain:close()
+    end
+  end)
+
+  it("a heartbeat that rate drops is answered, and is no message", function()
+    for _, path in ipairs { "/rate", "/rate-frame" } do
+      local target = path .. "?session=rate-secret.0123456789"
+      local first = connect(target)
+      expect_text(first, session(false, 0))
+      first:write(text('"one"') .. text('"dropped"') .. text('{"type":"ping","pingId":7}'))
+      local header
+      loop.wait_until(function()
+        header = first:take(2)
+        return header
+      end)
+      assert.matches('^{"type":"pong","pingId":7,"timestamp":%d+,"received":2}$',
+        first:take(header:byte(2)))
+      first:close()
+      local second = connect(target)
+      expect_text(second, session(true, 2))
+      second:write(frame(0x88, string.pack(">I2", 1000)))
+      assert.is_truthy(second:wait_end())
     end
   end)
 end)

@@ -579,6 +579,92 @@ static void test_rate(void **state) {
     end_session(f);
 }
 
+/* What a session keeps may be more than max_backlog: a client that is back is not slow for it. */
+static void test_backlog_of_a_return(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.path = mem_strdup("/s");
+    endpoint.max_backlog = 200;
+    endpoint.resume_ms = 60000;
+    endpoint.resume_messages = 10;
+    endpoint.resume_bytes = 1000;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = start(f);
+    char text[151];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    fake_gone(a);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(send_to(a, text), SEND_OK);
+    struct fake_client *b = arrive(f, 0);
+    b->room = 0;
+    fake_turn(f);
+    fake_expect(f, "a.disconnect(1006) a.resume(b) b.forgotten");
+    assert_int_equal(send_to(a, text), SEND_OK);
+    assert_int_equal(send_to(a, text), SEND_CLOSED); /* this is too much */
+    fake_turn(f);
+    fake_expect(f, "a.close(1008,slow client)");
+    fake_gone(b);
+    fake_free(f);
+}
+
+/* Newer messages with the same keys may be larger, but not all together than what is kept. */
+static void test_bytes_of_keys(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.path = mem_strdup("/s");
+    endpoint.max_backlog = 100000;
+    endpoint.slow_client = SLOW_CLIENT_CONFLATE;
+    endpoint.resume_ms = 60000;
+    endpoint.resume_messages = 10;
+    endpoint.resume_bytes = 1000;
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = start(f);
+    char text[600];
+    memset(text, 'x', sizeof text);
+    fake_gone(a);
+    struct conn *conn = conn_of(a);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(hub_send_with(f->hub, conn, OPCODE_TEXT, text, 10,
+                                       slice_of(((const char *[]){"k", "l", "m"})[i]), false),
+                         SEND_OK);
+    assert_int_equal(hub_send_with(f->hub, conn, OPCODE_TEXT, text, 600, slice_of("k"), false),
+                     SEND_OK);
+    assert_int_equal(conn->session->sent.count, 3);
+    assert_int_equal(hub_send_with(f->hub, conn, OPCODE_TEXT, text, 600, slice_of("l"), false),
+                     SEND_CLOSED);
+    fake_turn(f);
+    end_session(f);
+}
+
+/* A message that `rate` drops while others wait for a hook is none of those that were handled. */
+static void test_rate_while_a_hook_sleeps(void **state) {
+    struct endpoint endpoint = fake_endpoint();
+    endpoint.path = mem_strdup("/s");
+    endpoint.json_name = mem_strdup("\"/s\"");
+    endpoint.resume_ms = 60000;
+    endpoint.resume_messages = 10;
+    endpoint.resume_bytes = 1000;
+    endpoint.rate = (struct message_rate){{0, 2}, {0, 0}, RATE_DROP};
+    struct fake *f = fake_new(&endpoint);
+    struct fake_client *a = start(f);
+    f->sleeps = FAKE_MESSAGE;
+    fake_receive(a, "one");
+    fake_receive(a, "two");
+    for (int i = 0; i < 100 && !a->paused; i++)
+        fake_receive(a, "dropped");
+    assert_true(a->paused); /* a flood does not make the inbox grow without end */
+    fake_receive(a, "{\"type\":\"ping\"}");
+    fake_expect(f, "a.message(one) a.dropped({\"type\":\"ping\"})");
+    fake_gone(a);
+    struct fake_client *b = arrive(f, 0);
+    f->sleeps = 0;
+    fake_wake(a);
+    fake_turn(f);
+    fake_expect(f, "a.disconnect(1006) a.resume(b) b.forgotten");
+    fake_expect_frames(b, GREETING("true", "1")); /* the client sends "two" again */
+    fake_gone(b);
+    end_session(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_return),
@@ -602,6 +688,9 @@ int main(void) {
         cmocka_unit_test(test_too_many_wait),
         cmocka_unit_test(test_reload_without),
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_rate_while_a_hook_sleeps),
+        cmocka_unit_test(test_backlog_of_a_return),
+        cmocka_unit_test(test_bytes_of_keys),
         cmocka_unit_test(test_save_and_restore),
         cmocka_unit_test(test_kept_in_a_drain),
     };

@@ -136,19 +136,22 @@ static bool same_key(const struct message *one, const struct message *other) {
            memcmp(message_key(one).bytes, message_key(other).bytes, one->key_len) == 0;
 }
 
-bool sent_ring_replace(struct sent_ring *sent, uint64_t number, struct message *message) {
+struct sent_entry *sent_ring_find(const struct sent_ring *sent, uint64_t number,
+                                  const struct message *message) {
     uint64_t at = sent_ring_oldest(sent) - sent->skipped;
     for (uint32_t i = 0; i < sent->entries; i++) {
         struct sent_entry *entry = entry_at(sent, i);
-        if (at >= number && same_key(entry->message, message)) {
-            sent->bytes += message->len - entry->message->len;
-            message_unref(entry->message);
-            entry->message = message;
-            return true;
-        }
+        if (at >= number && same_key(entry->message, message))
+            return entry;
         at += entry->frames;
     }
-    return false;
+    return NULL;
+}
+
+void sent_ring_replace(struct sent_ring *sent, struct sent_entry *entry, struct message *message) {
+    sent->bytes += message->len - entry->message->len;
+    message_unref(entry->message);
+    entry->message = message;
 }
 
 void sent_ring_seal(struct sent_ring *sent) {

@@ -85,9 +85,11 @@ void sent_ring_drop(struct sent_ring *sent);
 /* Drops the messages up to this number. */
 void sent_ring_let_go(struct sent_ring *sent, uint64_t number);
 
-/* Replaces the first message from `number` on that has the same key. True: done, and takes over the
- * caller's reference. */
-bool sent_ring_replace(struct sent_ring *sent, uint64_t number, struct message *message);
+/* The first entry from `number` on whose message has the same key; NULL: there is none. */
+struct sent_entry *sent_ring_find(const struct sent_ring *sent, uint64_t number,
+                                  const struct message *message);
+/* Replaces the message of an entry that was found. Takes over the caller's reference. */
+void sent_ring_replace(struct sent_ring *sent, struct sent_entry *entry, struct message *message);
 
 /* No message may come for long: frees memory that has no frame. What comes is put into no run that
  * a queue may hold. */

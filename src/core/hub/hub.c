@@ -431,8 +431,8 @@ static __attribute__((noinline)) bool admit(struct hub *hub, struct conn *conn, 
     if (conn->session != NULL)
         conn->session->arrived++;
     if (conn->endpoint->has_rate && !hub_rate_admit(hub, conn, len)) {
-        if (!binary && conn->state == CONN_OPEN && conn->session != NULL)
-            hub_session_dropped(hub, conn, bytes, len);
+        if (conn->state == CONN_OPEN && conn->session != NULL)
+            hub_session_dropped(hub, conn, bytes, len, binary);
         return false;
     }
     return conn->endpoint->has_message;

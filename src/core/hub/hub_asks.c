@@ -29,10 +29,7 @@ bool hub_asks_take(struct hub *hub, struct conn *conn, const char *bytes, size_t
     if (!conn->is_asked || binary || memmem(bytes, len, name, sizeof name - 1) == NULL ||
         !hub->events->answered(hub->events_user, conn, bytes, len))
         return false;
-    if (!inbox_empty(conn->inbox)) {
-        inbox_push_handled(conn->inbox);
-        hub_limits_count(hub, conn);
-    }
+    hub_session_keep_place(hub, conn);
     return true;
 }
 

@@ -228,8 +228,12 @@ void hub_session_end(struct hub *hub, struct conn *conn, const char *reason);
 void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn);
 /* The connection closes: nothing is kept for its client any more. */
 void hub_session_over(struct hub *hub, struct conn *conn);
-/* `rate` has dropped a text, which counts unless it is of the JSON heartbeat. */
-void hub_session_dropped(struct hub *hub, struct conn *conn, const char *bytes, size_t len);
+/* `rate` has dropped a message, which counts unless it is of the JSON heartbeat. */
+void hub_session_dropped(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                         bool binary);
+/* A message is handled, or dropped, before those that wait for their hooks: it has its place behind
+ * them, for the count of what is handled. */
+void hub_session_keep_place(struct hub *hub, struct conn *conn);
 /* The endpoint has no sessions any more: ends those that wait. */
 void hub_sessions_end(struct hub *hub, struct endpoint *endpoint);
 /* What its end would free, roughly, beside its queue. */
@@ -246,8 +250,9 @@ int64_t hub_session_received(const struct conn *conn);
  * SESSION_OVER: the session has ended. */
 enum hub_session_room { SESSION_ROOM, SESSION_FULL, SESSION_OVER };
 enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, size_t len);
-/* Replaces a message with the same key that no socket has taken. True: takes over the reference. */
-bool hub_session_replace(struct conn *conn, struct message *message);
+/* The place of a message with the same key that no socket has taken and that this one may replace;
+ * NULL: there is none, or what is kept would be too much. */
+struct sent_entry *hub_session_find(const struct conn *conn, const struct message *message);
 
 /* ---- hub_reload.c ---- */
 
@@ -278,6 +283,8 @@ void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, 
                         size_t len);
 /* Queues a message that a session keeps. */
 void hub_send_again(struct hub *hub, struct conn *conn, const struct sent_frame *frame);
+/* The whole queue is such messages, which max_backlog does not count. */
+void hub_send_note_replay(struct conn *conn);
 /* Drops the references to queued pings and pongs. */
 void hub_send_forget_pings(struct conn *conn);
 /* Queues a shared message that a room remembers, with a reference of its own and without asking for

@@ -296,11 +296,16 @@ static bool is_compressed(const struct message *form) {
 /* Replaces a message that waits for the client of a session, in its queue too. Takes over the
  * reference if it returns true. */
 static bool replace_counted(struct hub *hub, struct conn *conn, struct message *message) {
+    struct sent_entry *entry = hub_session_find(conn, message);
+    if (entry == NULL)
+        return false;
     struct message *form = conn->peer == NULL ? NULL : form_of(hub, conn, message);
-    bool done = form == NULL || outq_replace(&conn->out, form, conn->endpoint->max_backlog);
-    if (!done)
+    if (form != NULL && !outq_replace(&conn->out, form, conn->endpoint->max_backlog)) {
         message_unref(form);
-    return done && hub_session_replace(conn, message);
+        return false;
+    }
+    sent_ring_replace(&conn->session->sent, entry, message);
+    return true;
 }
 
 /* What a session keeps may be much, though its client reads. */
@@ -356,8 +361,10 @@ static __attribute__((noinline)) void push_payload(struct hub *hub, struct conn 
  * keeps it until the client acknowledges it. */
 static enum send_result deliver_counted(struct hub *hub, struct conn *conn,
                                         struct message *message) {
-    if (message->key_len > 0 && conflates(conn) && replace_counted(hub, conn, message))
+    if (message->key_len > 0 && conflates(conn) && replace_counted(hub, conn, message)) {
+        note_kept(hub, conn);
         return replaced(hub, conn);
+    }
     enum send_result result = admit_counted(hub, conn, message->len);
     if (result != SEND_OK) {
         message_unref(message);
@@ -401,6 +408,13 @@ void hub_send_again(struct hub *hub, struct conn *conn, const struct sent_frame 
         push_form(hub, conn, form_of(hub, conn, frame->message));
     else
         push_payload(hub, conn, frame->opcode, frame->payload.bytes, frame->payload.len);
+}
+
+void hub_send_note_replay(struct conn *conn) {
+    if (conn->out.bytes <= conn->endpoint->max_backlog / 2)
+        return;
+    conn->replayed = conn->out.bytes;
+    conn->was_slow = true; /* what is left of `replayed` ends with the queue */
 }
 
 /* The same for a connection with permessage-deflate: hub_compress_form() has made the message. */

@@ -62,7 +62,7 @@ static uint64_t written(const struct conn *conn) {
 }
 
 /* Is the oldest message written? Where the queue is much shorter than what is kept, no look at it
- * is needed. */
+ * is needed; of a large message a part is enough then. */
 static bool oldest_is_written(const struct conn *conn) {
     const struct sent_ring *sent = &conn->session->sent;
     if (conn->peer != NULL && !conn->compresses && conn->out.bytes < sent->bytes / 2)
@@ -96,12 +96,16 @@ enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, 
     return SESSION_ROOM;
 }
 
-bool hub_session_replace(struct conn *conn, struct message *message) {
-    struct session *session = conn->session;
+struct sent_entry *hub_session_find(const struct conn *conn, const struct message *message) {
+    const struct sent_ring *sent = &conn->session->sent;
     uint64_t first = written(conn) + 1;
     if (conn->out.sent > 0 && !conn->out.ring[conn->out.first]->is_uncounted)
         first++; /* a part of it is written */
-    return sent_ring_replace(&session->sent, first, message);
+    struct sent_entry *entry = sent_ring_find(sent, first, message);
+    bool fits = entry != NULL &&
+                (sent->count == 1 ||
+                 sent->bytes - entry->message->len + message->len <= conn->endpoint->resume_bytes);
+    return fits ? entry : NULL;
 }
 
 /* ---- what the client has got ---- */
@@ -115,9 +119,23 @@ static bool may_be_heartbeat(const char *bytes, size_t len) {
            (memmem(bytes, len, "ing\"", 4) != NULL || memchr(bytes, '\\', len) != NULL);
 }
 
-void hub_session_dropped(struct hub *hub, struct conn *conn, const char *bytes, size_t len) {
-    if (conn->endpoint->heartbeat == HEARTBEAT_JSON && may_be_heartbeat(bytes, len))
+void hub_session_dropped(struct hub *hub, struct conn *conn, const char *bytes, size_t len,
+                         bool binary) {
+    const struct session *session = conn->session;
+    uint64_t arrived = session->arrived;
+    if (!binary && may_be_heartbeat(bytes, len))
         hub->events->dropped(hub->events_user, conn, bytes, len);
+    if (session->arrived == arrived) /* it counts */
+        hub_session_keep_place(hub, conn);
+}
+
+void hub_session_keep_place(struct hub *hub, struct conn *conn) {
+    if (inbox_empty(conn->inbox))
+        return;
+    inbox_push_handled(conn->inbox);
+    hub_limits_count(hub, conn);
+    if (hub_asks_inbox_full(conn) || hub_limits_is_much(hub))
+        hub_set_paused(hub, conn, true);
 }
 
 static uint64_t handled(const struct conn *conn) {
@@ -334,6 +352,7 @@ static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
     hub_rate_release(conn);
     hub_compress_forget(conn);
     conn->compresses = false;
+    conn->replayed = 0;
     stats_add(&hub->stats.connections_closed, 1);
     stats_add(&hub->stats.connections, (uint64_t)-1);
     log_session(conn, "disconnected", code);
@@ -506,6 +525,7 @@ static void resume(struct hub *hub, struct conn *conn) {
     struct sent_frame frame;
     while (sent_ring_next(&session->sent, &walk, &frame))
         hub_send_again(hub, conn, &frame);
+    hub_send_note_replay(conn);
     hub_timers_start(hub, conn);
     hub_set_paused(hub, conn, false);
 }
