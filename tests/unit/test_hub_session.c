@@ -205,6 +205,27 @@ static void test_control_frame_between(void **state) {
     end_session(f);
 }
 
+/* A handshake that comes late, when its client has given the socket up, ends no session. */
+static void test_new_session_of_a_dead_socket(void **state) {
+    struct fake *f = fake_sessions();
+    struct fake_client *a = start(f);
+    struct fake_client *b = fake_admit(f);
+    b->has_end = true;
+    assert_true(
+        hub_assign_session(f->hub, b->conn, 0, slice_of(secret), 5, (struct slice){NULL, 0}));
+    hub_open(f->hub, b->conn, b);
+    fake_turn(f);
+    fake_expect(f, "b.open");
+    fake_gone(b);
+    fake_turn(f);
+    fake_expect(f, "b.close(1006) b.forgotten");
+    sends(a, "x");
+    fake_turn(f);
+    fake_expect_frames(a, "text(x)");
+    fake_gone(a);
+    end_session(f);
+}
+
 static void test_silence(void **state) {
     struct fake *f = fake_sessions();
     struct fake_client *a = start(f);
@@ -673,6 +694,7 @@ int main(void) {
         cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_an_older_socket_does_not_replace),
         cmocka_unit_test(test_control_frame_between),
+        cmocka_unit_test(test_new_session_of_a_dead_socket),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_inbox),

@@ -234,6 +234,11 @@ bool hub_session_is_candidate(const struct conn *conn) {
 /* The client can come back to this connection from now on. */
 static void make_known(struct hub *hub, struct conn *conn) {
     struct session *session = conn->session;
+    if (hub->wire->has_end(conn->peer)) { /* its client may have come back with another already */
+        session->is_known = sessions_add(sessions_of(hub), secret_of(session), conn->id);
+        stats_add(&hub->stats.sessions_begun, session->is_known);
+        return;
+    }
     struct conn *known = find_session(hub, secret_of(session));
     if (known != NULL && known->peer != NULL)
         hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
