@@ -30,7 +30,7 @@ globalThis[way+"EventListener"]?.(name,handler);
 };
 let controlOf=(data)=>{
 try{
-return /"(p[io]ng|session)"/.test(data)&&JSON.parse(data)||{};
+return typeof data==="string"&&/"(p[io]ng|session)"/.test(data)&&JSON.parse(data)||{};
 }catch{
 return{};
 }
@@ -107,6 +107,7 @@ return this;
 }
 disconnect(code=1000,reason=""){
 if(this.state==="closed")return;
+if(code!==1000&&!(code>=3000&&code<=4999))throw new RangeError("no such code");
 this.#A(code,reason);
 this.#B({code,reason,wasClean:true});
 }
@@ -165,19 +166,22 @@ socket.onmessage=({data})=>this.#I(data);
 socket.onclose=({code,reason,wasClean})=>this.#F(code,reason,wasClean);
 socket.onerror=same;
 }catch(error){
-if(turn!==this.#i)return;
-this.#J("error",error);
-this.#F(1006,error.message);
+if(turn===this.#i)this.#J(error);
 }
+}
+#J(error){
+let turn=this.#i;
+this.#K("error",error);
+if(turn===this.#i)this.#F(1006,String(error?.message));
 }
 #H(resumed){
 this.#h=true;
 this.#j=now();
 this.#E();
-this.#K();
+this.#L();
 this.#G("open");
-this.#J("open",{resumed});
-if(this.#b.session||this.#b.heartbeat)this.#L();
+if(this.#h)this.#K("open",{resumed});
+if(this.#b.session||this.#b.heartbeat)this.#M();
 }
 #A(code,reason){
 let socket=this.#g;
@@ -189,7 +193,7 @@ this.#l={};
 if(!socket)return;
 socket.onopen=socket.onmessage=socket.onclose=null;
 socket.close(code,reason);
-if(!this.#b.session)this.#M("closed");
+if(!this.#b.session)this.#N("closed");
 }
 #F(code,reason,wasClean=false){
 let{backoff:{min,max},finalCodes}=this.#b;
@@ -203,17 +207,17 @@ let delay=(code===1001||code===1012)&&!this.#k?0:Math.random()
 this.#k++;
 this.#l.retry=setTimeout(()=>this.#D(),delay);
 this.state="waiting";
-this.#J("close",{...end,delay,willReconnect:true});
+this.#K("close",{...end,delay,willReconnect:true});
 if(this.state==="waiting")this.#G("waiting",{...end,delay});
 }
 #B(end){
 listen("remove",this.#y);
-this.#N(()=>true,"closed");
-this.#M("closed");
+this.#O(()=>true,"closed");
+this.#N("closed");
 this.#d=undefined;
 this.#p=this.#q=0;
 this.state="closed";
-this.#J("close",{...end,willReconnect:false});
+this.#K("close",{...end,willReconnect:false});
 if(this.state==="closed")this.#G("closed",end);
 }
 #y=({type,persisted})=>{
@@ -223,7 +227,7 @@ this.disconnect();
 this.#A();
 this.#G("waiting");
 }else if(this.state!=="waiting"){
-this.#O(this.#b.timeout / 3);
+this.#P(this.#b.timeout / 3);
 }else if(type!=="offline"&&(type!=="visibilitychange"||!document.hidden)){
 this.#z();
 }
@@ -233,12 +237,12 @@ let item={value};
 item.promise=new Promise((resolve,reject)=>{
 item.resolve=resolve;
 item.reject=reject;
-this.#P(item);
+this.#Q(item);
 });
 item.promise.catch(same);
 return item;
 }
-#P(item){
+#Q(item){
 let{queue,session}=this.#b;
 if(this.state==="closed")throw problem("closed");
 let data=this.#c.encode(item.value);
@@ -247,23 +251,23 @@ data=new Uint8Array(data.buffer,data.byteOffset,data.byteLength).slice();
 }
 item.data=data instanceof ArrayBuffer?data.slice():data;
 item.bytes=data.byteLength??data.size??new TextEncoder().encode(data).length;
-if(this.#Q(controlOf(data)))throw problem("refused");
+if(this.#R(controlOf(data)))throw problem("refused");
 let bytes=this.#n+item.bytes+(!session&&this.#g?.bufferedAmount||0);
 if(this.#m.length>=queue.messages||bytes>queue.bytes)throw problem("full");
 this.#m.push(item);
 this.#n+=item.bytes;
-if(this.#h)this.#K();
+if(this.#h)this.#L();
 }
-#K(){
+#L(){
 while(this.#o<this.#m.length&&this.#g.readyState===1){
 let item=this.#m[this.#o++];
 item.isWritten=true;
 this.#g.send(item.data);
 }
-if(!this.#b.session)this.#R(Infinity);
-else if(this.#o)this.#l.ask??=setTimeout(()=>this.#O(),ACKNOWLEDGE);
+if(!this.#b.session)this.#S(Infinity);
+else if(this.#o)this.#l.ask??=setTimeout(()=>this.#P(),ACKNOWLEDGE);
 }
-#R(count){
+#S(count){
 while(this.#p+1<=count&&this.#m[0]?.isWritten){
 let item=this.#m.shift();
 this.#n-=item.bytes;
@@ -272,70 +276,69 @@ if(this.#o)this.#o--;
 item.resolve();
 }
 }
-#N(isLost,kind){
+#O(isLost,kind){
 let lost=this.#m.filter(isLost);
-this.#m=this.#m.filter((item)=>!lost.includes(item));
+this.#m=this.#m.filter((item)=>!isLost(item));
 for(let item of lost){
 this.#n-=item.bytes;
 item.reject(problem(kind));
 }
 return lost.map(({value})=>value);
 }
-#M(kind){
+#N(kind){
 for(let item of this.#w.values()){
 if(item.isWritten)item.end(problem(kind));
 }
 }
-#Q(control){
+#R(control){
 return(this.#b.session||this.#b.heartbeat!==false)&&isHeartbeat(control);
 }
 #I(data){
 let kind=typeof data==="string"?"text":"binary";
-let control=kind==="text"?controlOf(data):{};
+let control=controlOf(data);
 this.#E();
-if(!this.#h)return this.#S(control);
-if(this.#Q(control))return this.#T(control);
+if(!this.#h)return this.#T(control);
+if(this.#R(control))return this.#U(control);
 this.#q++;
 this.#r++;
 this.#s+=data.length??data.byteLength;
 if(this.#b.session
 &&(this.#r>=MOST_MESSAGES||this.#s>=MOST_BYTES)){
-this.#U({type:"pong"});
+this.#V({type:"pong"});
 }
 let value;
 try{
 value=this.#c.decode(data,kind);
 }catch(error){
-return this.#J("error",error);
+return this.#K("error",error);
 }
 let{ask,answer}=this.#b.codec==="json"&&value||{};
-if(isId(ask)&&hasOnly(value,"type","ask","data"))this.#V(value);
-else if(answer<=this.#v&&hasOnly(value,"answer","data","error")){
+if(isId(ask)&&hasOnly(value,"type","ask","data"))this.#W(value);
+else if(isId(answer)&&answer<=this.#v&&hasOnly(value,"answer","data","error")){
 let{data:result,error}=value;
 this.#w.get(answer)?.end(error&&problem(error.kind,error.message),result);
-}else this.#J("message",value,kind);
+}else this.#K("message",value,kind);
 }
-#S({type,resumed,received}){
-if(type!=="session"){
-this.#J("error",problem("session","no session"));
-return this.#F(1006,"no session");
-}
+#T({type,resumed,received}){
+if(type!=="session")return this.#J(problem("session","no session"));
 let lost=[],unsent=[];
 if(resumed){
-this.#R(received);
+this.#S(received);
 }else{
-this.#M("lost");
-lost=this.#N(({isWritten})=>isWritten,"lost");
+this.#N("lost");
+lost=this.#O(({isWritten})=>isWritten,"lost");
 this.#q=received=0;
 unsent=this.#m.splice(0);
 }
 this.#p=received;
 this.#r=this.#s=0;
-this.#J("session",{resumed,lost});
-this.#m.push(...unsent);
-if(this.#g)this.#H(resumed);
+let turn=this.#i;
+this.#K("session",{resumed,lost});
+this.#m=[...this.#m,...unsent];
+if(turn===this.#i)this.#H(resumed);
+else this.#O((item)=>unsent.includes(item),"closed");
 }
-async #V({type,ask,data}){
+async #W({type,ask,data}){
 let [other]=this.#e.ask??[];
 let handler=this.#f[type]??(other&&(()=>other({type,data})));
 let reply={answer:ask};
@@ -347,35 +350,35 @@ JSON.stringify(reply);
 let{kind="failed",message}=error??{};
 reply.data=undefined;
 reply.error={kind,message:kind==="failed"?kind:message};
-if(kind==="failed")this.#J("error",error);
+if(kind==="failed")this.#K("error",error);
 }
 this.send(reply);
 }
-#L(){
+#M(){
 let{heartbeat=25000}=this.#b;
 if(!this.#h||this.#l.beat||heartbeat===false)return;
-this.#l.beat=setInterval(()=>this.#O(),heartbeat);
-this.#O();
+this.#l.beat=setInterval(()=>this.#P(),heartbeat);
+this.#P();
 }
-#U(beat){
+#V(beat){
 if(this.#b.session)beat.received=this.#q;
 this.#r=this.#s=0;
 if(this.#g.readyState===1)this.#g.send(JSON.stringify(beat));
 }
-#T({type,pingId,received}){
-if(type==="ping")this.#U({type:"pong",pingId});
+#U({type,pingId,received}){
+if(type==="ping")this.#V({type:"pong",pingId});
 else if(pingId===this.#t)this.latency=now()-this.#u;
 if(this.#b.session){
-if(received<=this.#p+this.#o)this.#R(received);
-this.#K();
-}
+if(received<=this.#p+this.#o)this.#S(received);
 this.#L();
+}
+this.#M();
 }
 #E(patience,otherwise){
 clearTimeout(this.#l.dead);
 this.#l.dead=patience&&setTimeout(otherwise,patience);
 }
-#O(patience=this.#b.timeout){
+#P(patience=this.#b.timeout){
 let timers=this.#l;
 timers.ask=undefined;
 let isAsked=timers.dead&&patience===this.#b.timeout;
@@ -383,19 +386,19 @@ if(!this.#h||isAsked||!timers.beat&&!this.#b.session)return;
 let socket=this.#g;
 let{bufferedAmount}=socket;
 let asked=this.#u=now();
-this.#U({type:"ping",pingId:++this.#t});
+this.#V({type:"ping",pingId:++this.#t});
 this.#E(patience,()=>{
 this.#E();
 if(now()-asked>2*patience+1000||socket.bufferedAmount<bufferedAmount){
-this.#O(patience);
+this.#P(patience);
 }else this.#F(1006,"no sign of life");
 });
 }
 #G(state,why){
 this.state=state;
-this.#J("state",state,why);
+this.#K("state",state,why);
 }
-#J(event,...values){
+#K(event,...values){
 for(let handler of this.#e[event]??[]){
 try{
 handler(...values);

@@ -48,7 +48,7 @@ const listen = (way, handler) => {
 // The value of a text that may be a heartbeat or the message of a session, which are not counted.
 const controlOf = (data) => {
   try {
-    return /"(p[io]ng|session)"/.test(data) && JSON.parse(data) || {};
+    return typeof data === "string" && /"(p[io]ng|session)"/.test(data) && JSON.parse(data) || {};
   } catch {
     return {};
   }
@@ -141,6 +141,7 @@ export class Tidewire {
   // For good, until connect(). What was not acknowledged is rejected.
   disconnect(code = 1000, reason = "") {
     if (this.state === "closed") return;
+    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError("no such code");
     this.#drop(code, reason);
     this.#end({ code, reason, wasClean: true });
   }
@@ -208,10 +209,15 @@ export class Tidewire {
       socket.onclose = ({ code, reason, wasClean }) => this.#lost(code, reason, wasClean);
       socket.onerror = same;
     } catch (error) {
-      if (turn !== this.#turn) return;
-      this.#emit("error", error);
-      this.#lost(1006, error.message);
+      if (turn === this.#turn) this.#fail(error);
     }
+  }
+
+  // What the event's functions do counts: they may end it.
+  #fail(error) {
+    const turn = this.#turn;
+    this.#emit("error", error);
+    if (turn === this.#turn) this.#lost(1006, String(error?.message));
   }
 
   #opened(resumed) {
@@ -220,7 +226,7 @@ export class Tidewire {
     this.#expect();
     this.#flush();
     this.#setState("open");
-    this.#emit("open", { resumed });
+    if (this.#isOpen) this.#emit("open", { resumed });
     if (this.#options.session || this.#options.heartbeat) this.#beat();
   }
 
@@ -338,7 +344,7 @@ export class Tidewire {
   // Takes messages from the queue.
   #lose(isLost, kind) {
     const lost = this.#queue.filter(isLost);
-    this.#queue = this.#queue.filter((item) => !lost.includes(item));
+    this.#queue = this.#queue.filter((item) => !isLost(item));
     for (const item of lost) {
       this.#bytes -= item.bytes;
       item.reject(problem(kind));
@@ -360,7 +366,7 @@ export class Tidewire {
 
   #take(data) {
     const kind = typeof data === "string" ? "text" : "binary";
-    const control = kind === "text" ? controlOf(data) : {};
+    const control = controlOf(data);
     this.#expect();
     if (!this.#isOpen) return this.#greet(control);
     if (this.#isBeat(control)) return this.#takeBeat(control);
@@ -379,7 +385,7 @@ export class Tidewire {
     }
     const { ask, answer } = this.#options.codec === "json" && value || {};
     if (isId(ask) && hasOnly(value, "type", "ask", "data")) this.#reply(value);
-    else if (answer <= this.#asked && hasOnly(value, "answer", "data", "error")) {
+    else if (isId(answer) && answer <= this.#asked && hasOnly(value, "answer", "data", "error")) {
       const { data: result, error } = value;
       this.#asks.get(answer)?.end(error && problem(error.kind, error.message), result);
     } else this.#emit("message", value, kind);
@@ -387,10 +393,7 @@ export class Tidewire {
 
   // The first message of a socket tells what the server has got of this session.
   #greet({ type, resumed, received }) {
-    if (type !== "session") {
-      this.#emit("error", problem("session", "no session"));
-      return this.#lost(1006, "no session");
-    }
+    if (type !== "session") return this.#fail(problem("session", "no session"));
     let lost = [], unsent = [];
     if (resumed) {
       this.#settle(received);
@@ -402,10 +405,12 @@ export class Tidewire {
     }
     this.#acknowledged = received;
     this.#untold = this.#untoldBytes = 0;
+    const turn = this.#turn;
     this.#emit("session", { resumed, lost });
-    // What the event's functions send again goes first.
-    this.#queue.push(...unsent);
-    if (this.#socket) this.#opened(resumed);
+    // What the event's functions send again goes first. If they end it, the rest is rejected.
+    this.#queue = [...this.#queue, ...unsent];
+    if (turn === this.#turn) this.#opened(resumed);
+    else this.#lose((item) => unsent.includes(item), "closed");
   }
 
   async #reply({ type, ask, data }) {

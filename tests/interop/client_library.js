@@ -389,6 +389,45 @@ const tests = {
     await server.peer();
     await ended.next('close');
     assert.strictEqual(ended.state, 'closed');
+    assert.deepStrictEqual(ended.feeds.open.items, []);
+  },
+
+  async 'a handler of error may end the client'(server) {
+    const token = () => Promise.reject(); // an error that is none
+    const refused = connect(server.url, { token });
+    refused.on('error', () => refused.disconnect());
+    assert.strictEqual((await refused.next('close')).willReconnect, false);
+    assert.strictEqual(refused.state, 'closed');
+    const again = connect(server.url, { token });
+    assert.strictEqual((await again.next('close')).willReconnect, true);
+    again.disconnect();
+    const without = connect(server.url, { session: true });
+    without.on('error', () => without.disconnect());
+    (await server.peer()).send('"hello"');
+    await without.next('error');
+    assert.strictEqual(without.state, 'closed');
+  },
+
+  async 'a handler of session may end the client, which rejects what waited'(server) {
+    const client = connect(server.url, { session: true });
+    const waits = client.send('waits');
+    client.on('session', () => client.disconnect());
+    (await server.peer()).greet(false);
+    assert.strictEqual((await failure(waits)).kind, 'closed');
+    assert.strictEqual(client.queued, 0);
+  },
+
+  async 'a code that a client may not send is an error, and changes nothing'(server) {
+    const client = connect(server.url);
+    const peer = await server.peer();
+    await client.next('open');
+    for (const code of [999, 1001, 1005, 2999, 5000]) {
+      assert.throws(() => client.disconnect(code), RangeError);
+    }
+    client.send('still there');
+    assert.strictEqual(await peer.take(), '"still there"');
+    client.disconnect(3000);
+    assert.strictEqual((await peer.closed.take()).code, 3000);
   },
 
   // ---- heartbeat ----
@@ -645,7 +684,8 @@ const tests = {
     assert.deepStrictEqual(await ask({ type: 't', ask: 9 }), { answer: 9, data: ['t', null] });
     // These are messages of the app.
     for (const value of [{ type: 'quote', ask: 101, bid: 100 }, { ask: 'why' }, { ask: 1.5 },
-      { answer: 42 }, { answer: 1, type: 'vote' }, { answer: 'yes' }]) {
+      { answer: 42 }, { answer: 1, type: 'vote' }, { answer: 'yes' },
+      { answer: '' }, { answer: null }, { answer: false, data: 1 }]) {
       peer.send(value);
       assert.deepStrictEqual(await client.next('message'), [value, 'text']);
     }
