@@ -6,18 +6,28 @@
 enum {
     WORKER_MS = 5000, /* in which a worker must begin */
     REST_MS = 3000,   /* in which hooks of sessions may end before the next process takes them */
-    ASK_MS = 20       /* between two questions whether they have */
+    ASK_MS = 20,      /* between two questions whether they have */
+    LOCK_MS = 50,     /* between two tries to get the state file back */
+    LOCK_TRIES = 100
 };
 
 static void on_timer(uv_timer_t *timer);
+
+/* The next process has failed, and may not have ended yet: then the timer tries again. */
+static void take_file(struct saving *saving) {
+    saving->tries--;
+    if (!state_take_back(saving->state, saving->tries == 0) && saving->tries > 0)
+        uv_timer_start(&saving->timer, on_timer, LOCK_MS, 0);
+}
 
 /* The sessions and the file are this process's again. */
 static void take_back(struct saving *saving) {
     saving->is_taken_back = false;
     saving->phase = SAVING_IDLE;
+    saving->tries = LOCK_TRIES;
     for (unsigned i = 0; i < workers_count(saving->workers); i++)
         workers_begin_state(saving->workers, i, STATE_STEP_ATTACH);
-    state_take_back(saving->state);
+    take_file(saving);
 }
 
 static void end(struct saving *saving) {
@@ -29,6 +39,8 @@ static void end(struct saving *saving) {
         if (fd >= 0)
             close(fd);
         take_back(saving);
+        if (saving->is_asked_again)
+            saving_pass(saving, saving->on_passed, saving->user);
     } else if (saving->on_passed != NULL)
         saving->on_passed(saving->user, state_end_pass(saving->state));
     else
@@ -66,6 +78,10 @@ static void detach(struct saving *saving) {
 
 static void on_timer(uv_timer_t *timer) {
     struct saving *saving = timer->data;
+    if (saving->phase == SAVING_IDLE) {
+        take_file(saving);
+        return;
+    }
     if (saving->phase == SAVING_DETACHING) {
         if (workers_sessions_rest(saving->workers) || uv_now(timer->loop) >= saving->deadline_ms) {
             for (unsigned i = 0; i < workers_count(saving->workers); i++)
@@ -106,6 +122,9 @@ void saving_begin(struct saving *saving) {
 void saving_pass(struct saving *saving, void (*on_passed)(void *user, int fd), void *user) {
     saving->on_passed = on_passed;
     saving->user = user;
+    saving->is_asked_again = saving->phase == SAVING_WRITING;
+    if (saving->is_asked_again) /* for a process that has failed */
+        return;
     saving->is_done = false;
     saving->phase = SAVING_DETACHING;
     saving->deadline_ms = uv_now(saving->timer.loop) + REST_MS;
@@ -116,6 +135,7 @@ void saving_pass(struct saving *saving, void (*on_passed)(void *user, int fd), v
 void saving_take_back(struct saving *saving) {
     if (saving->phase == SAVING_WRITING) {
         saving->is_taken_back = true; /* a worker may be writing */
+        saving->is_asked_again = false;
         return;
     }
     uv_timer_stop(&saving->timer);

@@ -18,7 +18,9 @@ struct saving {
     bool failed;  /* for reading, when it is done: the state is not written, or not whole */
     /* private */
     enum saving_phase phase;
-    bool is_taken_back; /* while it was written */
+    bool is_taken_back;  /* while it was written */
+    bool is_asked_again; /* since then */
+    unsigned tries;      /* to get the state file back that are left */
     struct workers *workers;
     struct state *state;
     unsigned worker;                       /* that is asked now */

@@ -6,6 +6,7 @@ local loop = require "support.loop"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
+local uv = require "luv"
 
 local APP = [[
 local tw = require "tidewire"
@@ -29,6 +30,22 @@ return {
   },
 }
 ]]
+
+-- The next process says its number, and the hook of the session whose socket it wants closed kills
+-- it: so it has asked for the state, and has not got it.
+local NEXT = [[
+local number <close> = assert(io.open("FOLDER/next", "w"))
+number:write(require("luv").os_getpid())
+]]
+local KILLING = APP:gsub("on_close =", [[
+      on_disconnect = function()
+        local number = io.open("FOLDER/next")
+        if number then
+          require("luv").kill(number:read("n"), "sigkill")
+          tw.sleep(1)
+        end
+      end,
+      on_close =]])
 
 describe("an upgrade with a state", function()
   local folder, file, pid_file
@@ -90,6 +107,33 @@ describe("an upgrade with a state", function()
     one:signal("sigterm")
     one.process:wait_exit()
     assert.equal(1, #one:log_lines("event=state_written .-sessions=0 "))
+  end)
+
+  it("whose process ends while hooks of sessions run leaves all to the running one", function()
+    local one = server.start({ app = KILLING:gsub("FOLDER", folder), options = options().options })
+    servers[#servers + 1] = one
+    local ada = connect(one, 0)
+    ada:ask("a")
+    local given = options({ "--upgrade" })
+    given.listen, given.app = { address(one) }, NEXT:gsub("FOLDER", folder) .. APP
+    local _, log = server.launch_to_end(given)
+    assert.is_nil(log:find("event=ready", 1, true), log)
+    assert.is_truthy(one:wait_for_log("event=upgrade_failed"))
+    os.remove(folder .. "/next")
+    assert.equal(1012, (ada:wait_closed()))
+    local resumed
+    loop.wait_until(function()
+      local ok, peer, is_resumed = pcall(connect, one, 1)
+      ada, resumed = peer, is_resumed
+      return ok
+    end)
+    assert.is_true(resumed)
+    assert.matches("^2 2 2 b ", (ada:ask("b")))
+    one:signal("sigterm")
+    assert.equal(1012, (ada:wait_closed()))
+    assert.equal(0, (one.process:wait_exit(loop.patience + 15)))
+    assert.same({}, one:log_lines("event=state_failed"))
+    assert.is_nil(uv.fs_stat(file .. ".running"))
   end)
 
   it("that fails leaves all to the running process", function()

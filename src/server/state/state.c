@@ -598,13 +598,19 @@ int state_end_pass(struct state *state) {
     return fd;
 }
 
-void state_take_back(struct state *state) {
+bool state_take_back(struct state *state, bool is_last) {
     char why[PROBLEM_BYTES];
-    if (state_lock_take(&state->running, state->file, &(struct error_text){why, sizeof why}))
-        state_lock_mark(&state->running, true);
-    else
-        log_event(LOG_ERROR, "state_failed", why);
+    if (state->running.fd < 0) { /* else it was not passed yet */
+        state_lock_release(&state->running, true);
+        if (!state_lock_take(&state->running, state->file, &(struct error_text){why, sizeof why})) {
+            if (is_last)
+                log_event(LOG_ERROR, "state_failed", why);
+            return false;
+        }
+    }
+    state_lock_mark(&state->running, true);
     state->running.lost = 0;
+    return true;
 }
 
 /* ---- tidewire check ---- */

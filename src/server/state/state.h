@@ -84,8 +84,9 @@ bool state_end_save(struct state *state);
 /* In place of state_end_save(), for the next process: a file without a name, which the caller
  * closes; -1: it could not be written. The state file is the next process's from now on. */
 int state_end_pass(struct state *state);
-/* The next process has failed: the state file is this one's again. */
-void state_take_back(struct state *state);
+/* The next process has failed: the state file is this one's again. False: that process has not
+ * ended yet, or the file cannot be had, which is logged where this is the last try. */
+bool state_take_back(struct state *state, bool is_last);
 
 /* One line about what a start would do with this file, for `tidewire check`. */
 void state_describe(const char *file, char *text, size_t size);

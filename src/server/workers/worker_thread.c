@@ -81,7 +81,8 @@ static void run_state_step(struct worker_thread *thread) {
         worker_attach_sessions(thread->worker);
     else
         worker_save_state(thread->worker);
-    atomic_store(&thread->state_step, STATE_STEP_DONE);
+    step = STATE_STEP_RUNS; /* unless the main thread has asked for another step meanwhile */
+    atomic_compare_exchange_strong(&thread->state_step, &step, STATE_STEP_DONE);
     uv_async_send(&thread->context->reports);
 }
 
