@@ -34,7 +34,6 @@ return typeof data==="string"&&/"(p[io]ng|session)"/.test(data)&&JSON.parse(data
 return{};
 }
 };
-let isHeartbeat=({type})=>type==="ping"||type==="pong";
 let newSecret=async()=>{
 let crypto=globalThis.crypto
 ??(await import("node:crypto")).webcrypto;
@@ -106,7 +105,7 @@ return this;
 }
 disconnect(code=1000,reason=""){
 if(this.state==="closed")return;
-if(code!==1000&&!(code>=3000&&code<=4999))throw new RangeError("no such code");
+if(code!==1000&&!(code>=3000&&code<=4999))throw new TypeError("no such code");
 this.#A(code,reason);
 this.#B({code,reason,wasClean:true});
 }
@@ -171,7 +170,7 @@ if(turn===this.#i)this.#J(error);
 #J(error){
 let turn=this.#i;
 this.#K("error",error);
-if(turn===this.#i)this.#F(1006,String(error?.message));
+if(turn===this.#i)this.#F(1006,error?.message);
 }
 #H(resumed){
 this.#h=true;
@@ -289,8 +288,9 @@ for(let item of this.#w.values()){
 if(item.isWritten)item.end(problem(kind));
 }
 }
-#R(control){
-return(this.#b.session||this.#b.heartbeat!==false)&&isHeartbeat(control);
+#R({type}){
+return(type==="ping"||type==="pong")
+&&(this.#b.session||this.#b.heartbeat!==false);
 }
 #I(data){
 let kind=typeof data==="string"?"text":"binary";
@@ -378,10 +378,10 @@ clearTimeout(this.#l.dead);
 this.#l.dead=patience&&setTimeout(otherwise,patience);
 }
 #P(patience=this.#b.timeout){
+let{session,timeout}=this.#b;
 let timers=this.#l;
 timers.ask=undefined;
-let isAsked=timers.dead&&patience===this.#b.timeout;
-if(!this.#h||isAsked||!timers.beat&&!this.#b.session)return;
+if(!this.#h||timers.dead&&patience===timeout||!timers.beat&&!session)return;
 let socket=this.#g;
 let{bufferedAmount}=socket;
 let asked=this.#u=now();

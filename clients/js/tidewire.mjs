@@ -53,7 +53,6 @@ const controlOf = (data) => {
     return {};
   }
 };
-const isHeartbeat = ({ type }) => type === "ping" || type === "pong";
 
 // 192 random bits.
 const newSecret = async () => {
@@ -141,7 +140,7 @@ export class Tidewire {
   // For good, until connect(). What was not acknowledged is rejected.
   disconnect(code = 1000, reason = "") {
     if (this.state === "closed") return;
-    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new RangeError("no such code");
+    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new TypeError("no such code");
     this.#drop(code, reason);
     this.#end({ code, reason, wasClean: true });
   }
@@ -217,7 +216,7 @@ export class Tidewire {
   #fail(error) {
     const turn = this.#turn;
     this.#emit("error", error);
-    if (turn === this.#turn) this.#lost(1006, String(error?.message));
+    if (turn === this.#turn) this.#lost(1006, error?.message);
   }
 
   #opened(resumed) {
@@ -360,8 +359,9 @@ export class Tidewire {
 
   // ---- receiving ----
 
-  #isBeat(control) {
-    return (this.#options.session || this.#options.heartbeat !== false) && isHeartbeat(control);
+  #isBeat({ type }) {
+    return (type === "ping" || type === "pong")
+      && (this.#options.session || this.#options.heartbeat !== false);
   }
 
   #take(data) {
@@ -465,10 +465,10 @@ export class Tidewire {
   // Asks for a sign of life. Without a byte in time the link is dead, unless the page slept, or
   // bytes still go out.
   #probe(patience = this.#options.timeout) {
+    const { session, timeout } = this.#options;
     const timers = this.#timers;
     timers.ask = undefined;
-    const isAsked = timers.dead && patience === this.#options.timeout;
-    if (!this.#isOpen || isAsked || !timers.beat && !this.#options.session) return;
+    if (!this.#isOpen || timers.dead && patience === timeout || !timers.beat && !session) return;
     const socket = this.#socket;
     const { bufferedAmount } = socket;
     const asked = this.#pingedAt = now();

@@ -422,7 +422,7 @@ const tests = {
     const peer = await server.peer();
     await client.next('open');
     for (const code of [999, 1001, 1005, 2999, 5000]) {
-      assert.throws(() => client.disconnect(code), RangeError);
+      assert.throws(() => client.disconnect(code), TypeError);
     }
     client.send('still there');
     assert.strictEqual(await peer.take(), '"still there"');
