@@ -154,9 +154,12 @@ local function wants_close(conn, err)
   return true
 end
 
---- Closes the connection if on_error says so, and always after an error in on_start.
+-- These decide whether the connection is as the script wants it: after an error it is not.
+local ALWAYS_CLOSES <const> = { on_start = true, on_resume = true }
+
+--- Closes the connection if on_error says so, and always after an error in on_start or on_resume.
 local function decide(conn, err)
-  if not wants_close(conn, err) and err.hook ~= "on_start" then
+  if not wants_close(conn, err) and not ALWAYS_CLOSES[err.hook] then
     return
   elseif err.kind == "decode" then
     core.close(conn[ID], core.close_codes.bad_payload, "message could not be decoded")

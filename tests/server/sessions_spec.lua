@@ -46,7 +46,15 @@ local APP = [[
     end,
     on_close = function(conn, code, reason) record("close", conn.name_of, code, reason) end,
   }
-  return { endpoints = { ["/s"] = handler } }
+  return { endpoints = { ["/s"] = handler, ["/check"] = {
+    resume = true,
+    on_error = function() return false end,
+    on_start = function(conn) conn:send("private") end,
+    on_resume = function(conn, request)
+      if request.query.throws then error("no user") end
+      if request.query.returns then return nil, "no user" end
+    end,
+  } } }
 ]]
 
 describe("a session", function()
@@ -70,6 +78,18 @@ describe("a session", function()
       end
     end), "no event " .. wanted[1] .. " of " .. tostring(wanted[2]))
   end
+
+  it("does not go on after an error in on_resume, whatever on_error says", function()
+    for _, query in ipairs { "?throws=1", "?returns=1" } do
+      local ada = session.start(app:url("/check"))
+      assert.equal("private", (ada.socket:receive()))
+      ada.socket:abort()
+      ada.url = app:url("/check" .. query)
+      local greeting, _, code, reason = ada:connect()
+      assert.is_nil(greeting)
+      assert.same({ 1011, "script error" }, { code, reason })
+    end
+  end)
 
   it("begins with the session message, and an ordinary connection without it", function()
     local ada = start("ada")
