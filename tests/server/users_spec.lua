@@ -486,6 +486,28 @@ describe("users and new code", function()
     assert.equal("x false", run(ada, "return conn.user, tw.user('x'):online()"))
     assert.equal("y", run(ada, "conn.user = 'y' return conn.user"))
   end)
+
+  it("may have more connections than a lower limit, until the next one comes", function()
+    local function with_limit(limit)
+      return (TEXT:gsub("user_connections = 1, user_limit",
+        ("user_connections = %d, user_limit"):format(limit), 1))
+    end
+    reloads.good(app, with_limit(9))
+    local peers = {}
+    for i = 1, 6 do
+      peers[i] = app:connect_on(i % app.workers, "/last?user=ada&mark=" .. i)
+      chunks.ask(peers[i], "return 1")
+    end
+    reloads.good(app, with_limit(3))
+    assert.equal("6", chunks.ask(peers[6], "return #tw.user('ada'):connections()"))
+    peers[7] = app:connect_on(0, "/last?user=ada&mark=7")
+    for i = 1, 4 do
+      assert.equal(4409, (peers[i]:wait_closed()))
+    end
+    for i = 5, 7 do
+      assert.equal("ada", chunks.ask(peers[i], "return conn.user"))
+    end
+  end)
 end)
 
 describe("users over a restart", function()

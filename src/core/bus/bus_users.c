@@ -4,9 +4,11 @@
  * already do not count. */
 #include "core/bus/bus_parts.h"
 
+#include "base/mem.h"
 #include "core/frames/close_codes.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 struct slice bus_user_of(struct bus *bus, conn_id id) {
     const struct conn_entry *conn = bus_find_conn(bus, id);
@@ -20,39 +22,54 @@ struct user_conns {
     struct bus *bus;
     const struct user_join *join;
     uint32_t count;
-    struct conn_entry *oldest;
+    struct conn_entry **at; /* NULL: they are only counted */
 };
 
-static void count_conn(void *user, conn_id id, const char *name, const char *info) {
+static void add_conn(void *user, conn_id id, const char *name, const char *info) {
     struct user_conns *conns = user;
     struct conn_entry *conn = bus_find_conn(conns->bus, id);
     (void)name, (void)info;
     if (conn == NULL || conn->is_closing || conn->endpoint != conns->join->endpoint ||
         id == conns->join->except)
         return;
+    if (conns->at != NULL)
+        conns->at[conns->count] = conn;
     conns->count++;
-    if (conns->oldest == NULL || conn->number < conns->oldest->number)
-        conns->oldest = conn;
 }
 
-static struct user_conns count_conns(struct bus *bus, const struct user_join *join) {
-    struct user_conns conns = {.bus = bus, .join = join};
-    directory_members(&bus->directory, join->room, count_conn, &conns);
-    return conns;
+static int by_age(const void *one, const void *other) {
+    const struct conn_entry *a = *(struct conn_entry *const *)one;
+    const struct conn_entry *b = *(struct conn_entry *const *)other;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* Under the lock: closes the oldest of so many connections, and leaves one place. Returns how many
+ * it closed: more than one where the limit has become less. */
+static uint32_t close_oldest(struct bus *bus, const struct user_join *join, uint32_t count,
+                             struct wakeups *wakeups) {
+    struct user_conns conns = {bus, join, 0, mem_alloc(count * sizeof *conns.at)};
+    directory_members(&bus->directory, join->room, add_conn, &conns);
+    qsort(conns.at, count, sizeof *conns.at, by_age);
+    uint32_t closed = count - join->max + 1;
+    for (uint32_t i = 0; i < closed; i++)
+        bus_post_close(bus, conns.at[i], CLOSE_REPLACED, slice_of(USER_REPLACED), wakeups);
+    mem_free(conns.at);
+    return closed;
 }
 
 /* Under the lock: is there room for one more, or is some made? */
 static bool has_room(struct bus *bus, const struct user_join *join, uint32_t *replaced,
                      struct wakeups *wakeups) {
+    struct user_conns conns = {bus, join, 0, NULL};
     *replaced = 0;
     if (join->max == 0)
         return true;
-    struct user_conns conns = count_conns(bus, join);
-    if (conns.count >= join->max && !join->replaces)
-        return false;
-    for (; conns.count >= join->max; conns = count_conns(bus, join), (*replaced)++)
-        bus_post_close(bus, conns.oldest, CLOSE_REPLACED, slice_of(USER_REPLACED), wakeups);
-    return true;
+    directory_members(&bus->directory, join->room, add_conn, &conns);
+    if (conns.count < join->max)
+        return true;
+    if (join->replaces)
+        *replaced = close_oldest(bus, join, conns.count, wakeups);
+    return join->replaces;
 }
 
 struct mail *bus_join_user(struct bus *bus, unsigned worker, const struct user_join *join,
