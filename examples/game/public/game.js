@@ -102,6 +102,7 @@ function explain({ code, reason }) {
 
 function onState(state, why) {
   if (state === "closed" && why.code === 1000) return; // the page itself has closed it
+  if (state === "waiting" && !why) return; // the page is left, and kept by the browser
   const words = {
     connecting: "connecting…", open: "connected", waiting: "reconnecting…", closed: "closed",
   };
