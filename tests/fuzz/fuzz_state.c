@@ -10,8 +10,17 @@ static uint64_t now_ms(void *user) {
     return 1000;
 }
 
+static struct bus *new_bus(void) {
+    static const struct room_rule rule = {
+        "*", {{.messages = 2, .bytes = 100}, {.messages = 2, .bytes = 100}}};
+    struct bus *bus = bus_new();
+    bus_memory_set(bus, &rule, 1, 500);
+    return bus;
+}
+
 static void take(const struct state_file *file) {
     struct shared *shared = shared_new(now_ms, NULL);
+    struct bus *bus = new_bus();
     size_t at = 0;
     uint32_t type;
     struct slice body;
@@ -19,7 +28,10 @@ static void take(const struct state_file *file) {
         struct store_unpacked result = {0};
         if (type == STATE_SHARED)
             fuzz_check(shared_unpack(shared, body, 1, &result));
+        if (type == STATE_ROOMS)
+            fuzz_check(bus_memory_restore(bus, body));
     }
+    bus_free(bus);
     shared_free(shared);
 }
 
