@@ -179,6 +179,8 @@ static void advance_closing(struct worker *worker) {
 }
 
 static __attribute__((noinline)) void end_long_turn(struct worker *worker, uint64_t began_ms) {
+    if (began_ms == 0) /* it was ended before */
+        return;
     uint64_t now_ns = clock_monotonic_ns(), began_ns = began_ms * 1000000;
     uint64_t ns = now_ns > began_ns ? now_ns - began_ns : 0;
     stats_add_turn(hub_stats(worker->hub), ns);
@@ -316,6 +318,8 @@ void worker_attach_sessions(struct worker *worker) {
 }
 
 void worker_save_state(struct worker *worker) {
+    if (worker->stage == STAGE_DRAINED)
+        turn_end(); /* no connection waits for it */
     vm_save_state(worker->vm);
 }
 
