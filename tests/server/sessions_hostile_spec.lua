@@ -51,6 +51,9 @@ return { endpoints = {
     end,
   }),
   ["/"] = handler("/", {}), ["/other"] = handler("/other", {}),
+  ["/greets"] = handler("/greets", {
+    on_start = function(conn) for i = 1, 3 do conn:send("hello " .. i) end end,
+  }),
   ["/json"] = handler("/json", { codec = "json", heartbeat = "json", ping_period = 0 }),
 } }
 ]]
@@ -352,6 +355,18 @@ describe("a server with sessions", function()
     app:wait_event("away")
     local again, resumed, received = open("who=ada&received=3&session=" .. secret)
     assert.same({ true, 1 }, { resumed, received })
+    again:close(1000)
+  end)
+
+  -- The PONG that every client sends by itself says that the session message has come.
+  it("resumes a new session whose client is silent", function()
+    local secret = session_client.secret()
+    local ada = open("received=3&session=" .. secret, "/greets")
+    ada:receive_many(3)
+    ada:drop()
+    app:wait_event("away")
+    local again, resumed, received = open("received=3&session=" .. secret, "/greets")
+    assert.same({ true, 0 }, { resumed, received })
     again:close(1000)
   end)
 

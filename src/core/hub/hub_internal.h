@@ -186,6 +186,8 @@ void hub_queues_turn(struct hub *hub);
 bool hub_session_can_wait(const struct hub *hub, const struct conn *conn);
 /* A new session begins: its client can come back to it, and learns that it is new. */
 void hub_session_begin(struct hub *hub, struct conn *conn);
+/* A PONG of a session's client. */
+void hub_session_pong(struct conn *conn, const char *payload, size_t len);
 /* Is it a connection that asks for a session? */
 bool hub_session_is_candidate(const struct conn *conn);
 /* A connection that has or asks for a session has its socket. */

@@ -252,9 +252,20 @@ static void make_known(struct hub *hub, struct conn *conn) {
         bus_close(hub->options.bus, other, CLOSE_REPLACED, slice_of("replaced"));
 }
 
+/* The payload of a PING behind the session message: its PONG shows that the client has read that.
+ */
+static const char seen[] = "session";
+
 void hub_session_begin(struct hub *hub, struct conn *conn) {
     make_known(hub, conn);
     greet(hub, conn, false);
+    if (conn->session->received > 0) /* see is_count_of_earlier() */
+        hub_send_ping(hub, conn, OPCODE_PING, seen, sizeof seen - 1);
+}
+
+void hub_session_pong(struct conn *conn, const char *payload, size_t len) {
+    if (len == sizeof seen - 1 && memcmp(payload, seen, len) == 0)
+        conn->session->is_acknowledged = true;
 }
 
 /* ---- the socket is lost ---- */

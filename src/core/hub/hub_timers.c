@@ -141,6 +141,8 @@ static void answered(struct hub *hub, struct conn *conn, int64_t number) {
 void hub_pong(struct hub *hub, struct conn *conn, const char *payload, size_t len) {
     if (conn->state == CONN_OPEN && !hub_rate_admit_control(hub, conn, true))
         return;
+    if (conn->session != NULL)
+        hub_session_pong(conn, payload, len);
     char text[16] = "";
     if (len < sizeof text)
         memcpy(text, payload, len);

@@ -22,7 +22,7 @@ struct session {
     struct conn *candidate; /* of a session that waits: the connection that asks for it */
     conn_id resuming;       /* the candidate for which on_resume runs; 0: it does not */
     bool refused;           /* that on_resume has returned false */
-    bool is_acknowledged;   /* a heartbeat of the client has said what it has got */
+    bool is_acknowledged;   /* the client has read the session message, or has acknowledged more */
     bool is_known;          /* clients can come back to it by the secret */
     char *user;             /* of a connection that asks for a session; or NULL */
     uint16_t user_len;      /* bytes of the user's name */
