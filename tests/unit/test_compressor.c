@@ -269,6 +269,37 @@ static void test_twins(void **state) {
     compressor_pool_free(pool);
 }
 
+/* The forms of a message that rooms remember count with these, and with queues afterwards. */
+static void test_kept_twins(void **state) {
+    struct compressor_pool *pool = compressor_pool_new();
+    char *text = text_of(1, 6000);
+    bool made;
+    struct message *message = message_new(OPCODE_TEXT, text, 6000);
+    message->is_kept = true;
+    message_hold(message); /* as of a room's history, … */
+    message_hold(message); /* and of its retained messages */
+    size_t size = message_memory(twin_of(message, pool, 15, 6, &made));
+    assert_int_equal(twin_kept_bytes(), size);
+    size += message_memory(twin_of(message, pool, 10, 6, &made));
+    message_release(message);
+    assert_int_equal(twin_kept_bytes(), size);
+    message_release(message); /* a queue still holds it */
+    assert_int_equal(twin_kept_bytes(), 0);
+    twin_of(message, pool, 15, 1, &made);
+    assert_true(made);
+    assert_int_equal(twin_kept_bytes(), 0);
+    message_unref(message);
+    message = message_new(OPCODE_TEXT, text, 6000); /* what goes with the room's reference */
+    message->is_kept = true;
+    message_hold(message);
+    message_unref(message);
+    twin_of(message, pool, 15, 6, &made);
+    message_release(message);
+    assert_int_equal(twin_kept_bytes(), 0);
+    mem_free(text);
+    compressor_pool_free(pool);
+}
+
 enum { THREADS = 4, MESSAGES = 200 };
 static struct message *shared[MESSAGES];
 static atomic_int made_count, long_count;
@@ -314,7 +345,7 @@ int main(void) {
         cmocka_unit_test(test_context),     cmocka_unit_test(test_examples),
         cmocka_unit_test(test_invalid),     cmocka_unit_test(test_random),
         cmocka_unit_test(test_bomb),        cmocka_unit_test(test_twins),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_kept_twins),  cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

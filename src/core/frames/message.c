@@ -183,7 +183,10 @@ struct message *message_hold(struct message *message) {
 }
 
 void message_release(struct message *message) {
-    if (atomic_fetch_sub_explicit(&message->holders, 1, memory_order_relaxed) == 1)
+    if (atomic_fetch_sub_explicit(&message->holders, 1, memory_order_acq_rel) == 1) {
         queue_memory_add(message_memory(message));
+        if (__builtin_expect(message->is_kept, 0))
+            twin_end_keep(message);
+    }
     message_unref(message);
 }

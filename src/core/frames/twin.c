@@ -38,13 +38,11 @@ static void keep(struct message *twin) {
     atomic_fetch_add_explicit(&kept_bytes, message_memory(twin), memory_order_relaxed);
 }
 
-static void release(struct message *twin) {
-    if (!twin->is_kept) {
-        message_unref(twin);
-        return;
-    }
+/* The reference stays, and its memory is one of queues again. */
+static void end_keep(struct message *twin) {
     atomic_fetch_sub_explicit(&kept_bytes, message_memory(twin), memory_order_relaxed);
-    message_release(twin);
+    twin->is_kept = false;
+    message_release(message_ref(twin));
 }
 
 static uv_mutex_t *lock_of(const struct message *message) {
@@ -95,9 +93,22 @@ struct message *twin_of(struct message *message, struct compressor_pool *pool, u
 void twin_free_all(struct twin *twins) {
     while (twins != NULL) {
         struct twin *next = twins->next;
+        if (twins->message != NULL && twins->message->is_kept)
+            end_keep(twins->message);
         if (twins->message != NULL)
-            release(twins->message);
+            message_unref(twins->message);
         mem_free(twins);
         twins = next;
     }
+}
+
+void twin_end_keep(struct message *message) {
+    uv_mutex_t *lock = lock_of(message);
+    uv_mutex_lock(lock);
+    message->is_kept = false;
+    struct twin *twin = atomic_load_explicit(&message->twins, memory_order_relaxed);
+    for (; twin != NULL; twin = twin->next)
+        if (twin->message != NULL && twin->message->is_kept)
+            end_keep(twin->message);
+    uv_mutex_unlock(lock);
 }

@@ -22,6 +22,10 @@ struct message *twin_of(struct message *message, struct compressor_pool *pool, u
  * with the memory of these, and not as memory of queues. */
 size_t twin_kept_bytes(void);
 
+/* For message.c, when no room remembers the message any more: its compressed forms count as memory
+ * of queues from then on. */
+__attribute__((cold, noinline)) void twin_end_keep(struct message *message);
+
 /* For message.c, when the message is freed. Not inlined there: few messages have twins. */
 __attribute__((cold, noinline)) void twin_free_all(struct twin *twins);
 
