@@ -46,6 +46,26 @@ static void test_a_secret_has_one_connection(void **state) {
     sessions_free(sessions);
 }
 
+static void test_a_place_is_lent_once(void **state) {
+    struct sessions *sessions = sessions_new();
+    struct slice secret = slice_of("a secret with some bytes");
+    assert_true(sessions_add(sessions, secret, 1));
+    assert_null(sessions_lend_place(sessions, secret)); /* it does not wait */
+    sessions_set_waiting(sessions, secret, 2, true);    /* another's */
+    assert_null(sessions_lend_place(sessions, secret));
+    sessions_set_waiting(sessions, secret, 1, true);
+    struct session_place *place = sessions_lend_place(sessions, secret);
+    assert_non_null(place);
+    assert_null(sessions_lend_place(sessions, secret));
+    session_place_return(place);
+    place = sessions_lend_place(sessions, secret);
+    assert_non_null(place);
+    sessions_remove(sessions, secret, 1);
+    session_place_return(place); /* its session has gone */
+    session_place_return(NULL);
+    sessions_free(sessions);
+}
+
 static void test_a_secret_gets_another_connection(void **state) {
     struct sessions *sessions = sessions_new();
     struct slice secret = slice_of("a secret with some bytes");
@@ -124,6 +144,7 @@ int main(void) {
         cmocka_unit_test(test_a_secret_has_one_connection),
         cmocka_unit_test(test_a_secret_gets_another_connection),
         cmocka_unit_test(test_the_secret_is_copied),
+        cmocka_unit_test(test_a_place_is_lent_once),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,15 @@ struct entry {
     struct table_entry entry;
     uint64_t digest[DIGEST_WORDS];
     conn_id id;
+    bool waits;   /* sessions_set_waiting() */
+    bool is_lent; /* its place: sessions_lend_place() */
+    size_t len;
+    char secret[];
+};
+
+struct session_place {
+    struct sessions *sessions;
+    conn_id id;
     size_t len;
     char secret[];
 };
@@ -138,6 +147,42 @@ conn_id sessions_find(struct sessions *sessions, struct slice secret) {
     conn_id id = entry == NULL ? 0 : entry->id;
     uv_mutex_unlock(&sessions->lock);
     return id;
+}
+
+void sessions_set_waiting(struct sessions *sessions, struct slice secret, conn_id id, bool waits) {
+    uv_mutex_lock(&sessions->lock);
+    struct entry *entry = find(sessions, secret);
+    if (entry != NULL && entry->id == id)
+        entry->waits = waits;
+    uv_mutex_unlock(&sessions->lock);
+}
+
+struct session_place *sessions_lend_place(struct sessions *sessions, struct slice secret) {
+    struct session_place *place = NULL;
+    uv_mutex_lock(&sessions->lock);
+    struct entry *entry = find(sessions, secret);
+    if (entry != NULL && entry->waits && !entry->is_lent) {
+        entry->is_lent = true;
+        place = mem_zalloc(sizeof *place + secret.len);
+        place->sessions = sessions;
+        place->id = entry->id;
+        place->len = secret.len;
+        memcpy(place->secret, secret.bytes, secret.len);
+    }
+    uv_mutex_unlock(&sessions->lock);
+    return place;
+}
+
+void session_place_return(struct session_place *place) {
+    if (place == NULL)
+        return;
+    struct sessions *sessions = place->sessions;
+    uv_mutex_lock(&sessions->lock);
+    struct entry *entry = find(sessions, (struct slice){place->secret, place->len});
+    if (entry != NULL && entry->id == place->id)
+        entry->is_lent = false;
+    uv_mutex_unlock(&sessions->lock);
+    mem_free(place);
 }
 
 uint32_t sessions_count(const struct sessions *sessions) {

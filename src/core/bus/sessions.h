@@ -30,6 +30,15 @@ void sessions_remove(struct sessions *sessions, struct slice secret, conn_id id)
 /* The connection with this secret; 0: none. It may end at any time. Takes no lock while there are
  * no sessions. */
 conn_id sessions_find(struct sessions *sessions, struct slice secret);
+/* The session of this connection waits for its client, or does so no more. */
+void sessions_set_waiting(struct sessions *sessions, struct slice secret, conn_id id, bool waits);
+
+/* The place of a waiting session in limits.connections, which a new socket of its client uses until
+ * the session has the socket: only one at a time. */
+struct session_place;
+/* NULL: no session with this secret waits, or another socket has the place. */
+struct session_place *sessions_lend_place(struct sessions *sessions, struct slice secret);
+void session_place_return(struct session_place *place); /* accepts NULL */
 uint32_t sessions_count(const struct sessions *sessions);
 
 #endif

@@ -91,10 +91,11 @@ struct conn {
     struct deadline by_size;        /* in the hub's heap `blocked`; its key falls with the size */
     size_t shared;                  /* bytes of its queue that others share, as last estimated */
     struct session *session;        /* see hub_session.c; NULL: it ends with its socket */
-    size_t replayed;      /* bytes of its queue that max_backlog does not count, at most */
-    bool is_asked;        /* the script waits for answers: see hub_asks.c */
-    struct member *user;  /* in the room of its user, one of `rooms`; NULL: none */
-    uint64_t user_number; /* in the order in which connections got a user */
+    size_t replayed;             /* bytes of its queue that max_backlog does not count, at most */
+    bool is_asked;               /* the script waits for answers: see hub_asks.c */
+    struct member *user;         /* in the room of its user, one of `rooms`; NULL: none */
+    uint64_t user_number;        /* in the order in which connections got a user */
+    struct session_place *place; /* its socket is admitted by the place of a session; or NULL */
 };
 
 /* Is it open, and nothing is to be compressed or kept for it? One comparison of two neighbours, so

@@ -179,6 +179,10 @@ struct conn *hub_admit(struct hub *hub, bool is_counted) {
     return conn;
 }
 
+void hub_use_place(struct conn *conn, struct session_place *place) {
+    conn->place = place;
+}
+
 void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request *request,
                    struct handshake_answer *answer) {
     hub->events->handshake(hub->events_user, conn, request, answer);
@@ -217,6 +221,7 @@ static void release(struct hub *hub, struct conn *conn) {
     hub_session_forget(hub, conn);
     if (conn->is_counted)
         limit_release(hub->options.limit);
+    session_place_return(conn->place);
     slots_remove(&hub->conns, conn->id);
     inbox_free(conn->inbox);
     conn->inbox = NULL;

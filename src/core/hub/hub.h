@@ -58,6 +58,9 @@ bool hub_is_first(struct hub *hub, uint32_t endpoint, enum bus_subject subject);
  * its socket counts in the limit already, and hub_open() takes that over; else the connection
  * counts from now on. */
 struct conn *hub_admit(struct hub *hub, bool is_counted);
+/* The connection's socket is admitted by the place of a session (NULL: it is not), which the
+ * connection returns at its end. */
+void hub_use_place(struct conn *conn, struct session_place *place);
 /* Calls events.handshake. */
 void hub_handshake(struct hub *hub, struct conn *conn, const struct http_request *request,
                    struct handshake_answer *answer);
@@ -235,6 +238,8 @@ __attribute__((noinline)) bool hub_received_compressed(struct hub *hub, struct c
 void hub_take_mail(struct hub *hub);
 /* Has any worker a session? */
 bool hub_has_sessions(const struct hub *hub);
+/* See sessions_lend_place(). */
+struct session_place *hub_lend_place(struct hub *hub, struct slice secret);
 /* Has another worker the session with this secret, and which? */
 bool hub_session_is_elsewhere(const struct hub *hub, struct slice secret, unsigned *worker);
 

@@ -154,6 +154,11 @@ bool hub_has_sessions(const struct hub *hub) {
     return hub->options.bus != NULL && sessions_count(bus_sessions(hub->options.bus)) > 0;
 }
 
+struct session_place *hub_lend_place(struct hub *hub, struct slice secret) {
+    return hub_has_sessions(hub) ? sessions_lend_place(bus_sessions(hub->options.bus), secret)
+                                 : NULL;
+}
+
 bool hub_session_is_elsewhere(const struct hub *hub, struct slice secret, unsigned *worker) {
     if (!hub_has_sessions(hub))
         return false;

@@ -301,6 +301,7 @@ bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *end
 void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_t ms) {
     conn->session->lost_code = (uint16_t)code;
     stats_add(&hub->stats.sessions_waiting, 1);
+    sessions_set_waiting(sessions_of(hub), secret_of(conn->session), conn->id, true);
     list_append(&conn->endpoint->waiting, &conn->session->waiting);
     limit_take_anyway(conn->endpoint->all_waiting);
     conn->session->ends_at_ms = hub_now(hub) + ms;
@@ -313,6 +314,7 @@ static void end_waiting(struct hub *hub, struct conn *conn) {
     if (list_empty(&conn->session->waiting))
         return;
     list_remove(&conn->session->waiting);
+    sessions_set_waiting(sessions_of(hub), secret_of(conn->session), conn->id, false);
     limit_release(conn->endpoint->all_waiting);
     stats_add(&hub->stats.sessions_waiting, (uint64_t)-1);
     hub_queues_forget(hub, conn);

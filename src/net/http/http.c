@@ -68,6 +68,11 @@ void http_server_on_handshake(struct http_server *server, http_handshake_fn on_h
     server->on_handshake_user = user;
 }
 
+void http_server_on_full(struct http_server *server, http_full_fn on_full, void *user) {
+    server->on_full = on_full;
+    server->on_full_user = user;
+}
+
 void http_server_close(struct http_server *server) {
     uint32_t at = 0;
     for (struct http *http; (http = slots_next(&server->open, &at)) != NULL;)
@@ -113,6 +118,7 @@ void http_detach(struct http *http) {
     http_free_ahead(http);
     if (admission != NULL)
         admission_release(admission, &http->permit);
+    session_place_return(http->place);
     mem_free(http);
 }
 
@@ -124,6 +130,12 @@ struct permit http_take_permit(struct http *http) {
     struct permit permit = http->permit;
     http->permit = (struct permit){0};
     return permit;
+}
+
+struct session_place *http_take_place(struct http *http) {
+    struct session_place *place = http->place;
+    http->place = NULL;
+    return place;
 }
 
 static void on_received(void *owner, char *bytes, size_t len) {

@@ -9,6 +9,7 @@
 #define TIDEWIRE_NET_HTTP_HTTP_H
 
 #include "core/bus/refusals.h"
+#include "core/bus/sessions.h"
 #include "core/bus/stats.h"
 #include "net/http/forwarded.h"
 #include "net/http/handoff.h"
@@ -62,6 +63,10 @@ struct http_server *http_server_new(uv_loop_t *loop, struct transport *transport
 void http_server_on_request(struct http_server *server, http_request_fn on_request, void *user);
 void http_server_on_handshake(struct http_server *server, http_handshake_fn on_handshake,
                               void *user);
+/* A handshake arrives while limits.connections is reached. Returns the place that admits its socket
+ * nevertheless; NULL: none, it is refused. */
+typedef struct session_place *(*http_full_fn)(void *user, const struct request *request);
+void http_server_on_full(struct http_server *server, http_full_fn on_full, void *user);
 /* Closes the handles. All streams must be closed and the loop must run once before
  * http_server_free(). */
 void http_server_close(struct http_server *server);
@@ -128,6 +133,8 @@ void http_pass(struct http *http, unsigned worker, const char *ahead, size_t len
  * connection and the request. */
 struct stream *http_stream(const struct http *http);
 struct permit http_take_permit(struct http *http);
+/* The same for what http_server_on_full() has returned; NULL: nothing. */
+struct session_place *http_take_place(struct http *http);
 void http_detach(struct http *http);
 
 #endif

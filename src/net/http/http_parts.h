@@ -31,6 +31,8 @@ struct http_server {
     void *on_request_user;
     http_handshake_fn on_handshake; /* NULL: answers 404 */
     void *on_handshake_user;
+    http_full_fn on_full; /* NULL: no socket is admitted over limits.connections */
+    void *on_full_user;
     struct slots open;
     char *piece; /* a buffer for bytes of files; made when first needed */
     struct deadlines timers;
@@ -53,6 +55,7 @@ struct http {
     uint32_t requests;                     /* that were whole, the present one included */
     struct permit permit;
     enum admission_result admitted;
+    struct session_place *place; /* its socket is admitted by; or NULL */
     bool rate_is_due; /* a trusted proxy has not named the client that connection_rate judges */
     uint64_t wait_ms; /* of ADMISSION_ADDRESS_FAST: until the address may connect again */
     uint64_t fast_ms; /* the request is over a rate: until the address may send the next one */

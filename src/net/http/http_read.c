@@ -172,9 +172,17 @@ static bool outlives_refusal(const struct http *http, size_t len) {
 static void admit_again(struct http *http) {
     const struct http_options *options = &http->server->options;
     bool is_proxy = trusted_proxies_has_peer(options->proxies, http->peer);
+    const char *remote = is_proxy ? NULL : http->peer;
     struct permit permit;
-    enum admission_result result =
-        admission_take(options->admission, is_proxy ? NULL : http->peer, &permit);
+    enum admission_result result = admission_take(options->admission, remote, &permit);
+    if (result != ADMISSION_GRANTED && http->admitted == ADMISSION_SERVER_FULL &&
+        handshake_wanted(http->request) && http->server->on_full != NULL) {
+        http->place = http->server->on_full(http->server->on_full_user, http->request);
+        if (http->place != NULL) {
+            admission_release(options->admission, &permit);
+            result = admission_take_again(options->admission, remote, &permit);
+        }
+    }
     if (result == ADMISSION_GRANTED) {
         struct permit refused = http->permit;
         http->permit = permit;

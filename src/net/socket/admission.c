@@ -87,6 +87,16 @@ enum admission_result admission_take(struct admission *admission, const char *re
     return refuse(admission, permit, ADMISSION_SERVER_FULL);
 }
 
+enum admission_result admission_take_again(struct admission *admission, const char *remote,
+                                           struct permit *permit) {
+    *permit = (struct permit){0};
+    if (remote != NULL && !add_address(admission, remote, permit))
+        return refuse(admission, permit, ADMISSION_ADDRESS_FULL);
+    limit_take_anyway(&admission->connections);
+    permit->connection = true;
+    return ADMISSION_GRANTED;
+}
+
 enum admission_result admission_set_address(struct admission *admission, const char *remote,
                                             struct permit *permit) {
     struct ip_count *before = permit->address;

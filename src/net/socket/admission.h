@@ -54,6 +54,10 @@ void admission_close(struct admission *admission);
  * admission_set_address() tells. */
 enum admission_result admission_take(struct admission *admission, const char *remote,
                                      struct permit *permit);
+/* The same for a socket that limits.connections admits, though it is reached: a session that waits
+ * for this client is counted already. */
+enum admission_result admission_take_again(struct admission *admission, const char *remote,
+                                           struct permit *permit);
 /* Counts a granted permit in this address from now on, instead of another one, of whose bytes it
  * holds none. Over limits.per_address it becomes one for the refusal, as in admission_take(). */
 enum admission_result admission_set_address(struct admission *admission, const char *remote,

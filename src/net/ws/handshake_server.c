@@ -71,6 +71,7 @@ static struct stream *switch_protocols(struct handshake_server *server,
         return NULL;
     }
     *address = http_take_permit(candidate->http).address;
+    hub_use_place(candidate->conn, http_take_place(candidate->http));
     return stream;
 }
 
@@ -185,17 +186,34 @@ static void ask(struct handshake_server *server, const struct candidate *candida
     hub_abandon(server->hub, candidate->conn); /* calls an event, which frees the answer's texts */
 }
 
+/* The secret that the request brings. False: none that could be one. */
+static bool find_secret(const struct request *request, char room[SESSION_SECRET_MAX],
+                        struct slice *secret) {
+    *secret = (struct slice){room, 0};
+    return query_find(request->query, "session", room, SESSION_SECRET_MAX, &secret->len) &&
+           secret->len <= SESSION_SECRET_MAX;
+}
+
+/* A session that waits has its place in limits.connections: its client can come back. */
+static struct session_place *on_full(void *user, const struct request *request) {
+    const struct handshake_server *server = user;
+    char room[SESSION_SECRET_MAX];
+    struct slice secret;
+    return hub_has_sessions(server->hub) && find_secret(request, room, &secret)
+               ? hub_lend_place(server->hub, secret)
+               : NULL;
+}
+
 /* Passes the handshake to the worker of its session. False: it is this one, or there is no such
  * session. */
 static bool pass_to_session(const struct handshake_server *server, struct http *http,
                             const struct request *request, const char *ahead, size_t ahead_len) {
-    char secret[SESSION_SECRET_MAX];
-    size_t len;
+    char room[SESSION_SECRET_MAX];
+    struct slice secret;
     unsigned worker;
     if (!hub_has_sessions(server->hub) || !http_can_pass(http) ||
-        !query_find(request->query, "session", secret, sizeof secret, &len) ||
-        len > sizeof secret ||
-        !hub_session_is_elsewhere(server->hub, (struct slice){secret, len}, &worker))
+        !find_secret(request, room, &secret) ||
+        !hub_session_is_elsewhere(server->hub, secret, &worker))
         return false;
     http_pass(http, worker, ahead, ahead_len);
     return true;
@@ -239,6 +257,7 @@ struct handshake_server *handshake_server_new(struct http_server *http, struct h
     server->hub = hub;
     server->ws = ws_server_new(hub, half_closed_ms);
     http_server_on_handshake(http, on_handshake, server);
+    http_server_on_full(http, on_full, server);
     return server;
 }
 
