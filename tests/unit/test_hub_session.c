@@ -226,6 +226,28 @@ static void test_new_session_of_a_dead_socket(void **state) {
     end_session(f);
 }
 
+/* The same where nothing shows that the client has given the socket up. */
+static void test_new_session_of_an_older_socket(void **state) {
+    struct fake *f = fake_sessions();
+    fake_pass(f, 1000);
+    struct fake_client *a = start(f);
+    struct fake_client *b = fake_admit(f);
+    b->quiet_ms = 100;
+    assert_true(
+        hub_assign_session(f->hub, b->conn, 0, slice_of(secret), 5, (struct slice){NULL, 0}));
+    hub_open(f->hub, b->conn, b);
+    fake_turn(f);
+    fake_expect(f, "b.open b.close(4409,replaced)");
+    fake_expect_frames(b, "close(4409,replaced)");
+    fake_gone(b);
+    sends(a, "x");
+    fake_turn(f);
+    f->journal_len = 0;
+    fake_expect_frames(a, "text(x)");
+    fake_gone(a);
+    end_session(f);
+}
+
 static void test_silence(void **state) {
     struct fake *f = fake_sessions();
     struct fake_client *a = start(f);
@@ -696,6 +718,7 @@ int main(void) {
         cmocka_unit_test(test_an_older_socket_does_not_replace),
         cmocka_unit_test(test_control_frame_between),
         cmocka_unit_test(test_new_session_of_a_dead_socket),
+        cmocka_unit_test(test_new_session_of_an_older_socket),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_inbox),

@@ -69,8 +69,13 @@ static void test_a_place_is_lent_once(void **state) {
 static void test_a_secret_gets_another_connection(void **state) {
     struct sessions *sessions = sessions_new();
     struct slice secret = slice_of("a secret with some bytes");
-    assert_int_equal(sessions_replace(sessions, secret, 1), 0);
-    assert_int_equal(sessions_replace(sessions, secret, 2), 1);
+    conn_id other;
+    assert_true(sessions_replace(sessions, secret, 1, 1000, &other));
+    assert_int_equal(other, 0);
+    assert_false(sessions_replace(sessions, secret, 3, 900, &other));
+    assert_int_equal(sessions_find(sessions, secret), 1);
+    assert_true(sessions_replace(sessions, secret, 2, 1000, &other));
+    assert_int_equal(other, 1);
     assert_int_equal(sessions_count(sessions), 1);
     sessions_remove(sessions, secret, 1); /* which has it no more */
     assert_int_equal(sessions_find(sessions, secret), 2);

@@ -25,8 +25,9 @@ struct entry {
     struct table_entry entry;
     uint64_t digest[DIGEST_WORDS];
     conn_id id;
-    bool waits;   /* sessions_set_waiting() */
-    bool is_lent; /* its place: sessions_lend_place() */
+    uint64_t asked_ms; /* 0: unknown */
+    bool waits;        /* sessions_set_waiting() */
+    bool is_lent;      /* its place: sessions_lend_place() */
     size_t len;
     char secret[];
 };
@@ -119,16 +120,22 @@ bool sessions_add(struct sessions *sessions, struct slice secret, conn_id id) {
     return is_new;
 }
 
-conn_id sessions_replace(struct sessions *sessions, struct slice secret, conn_id id) {
+bool sessions_replace(struct sessions *sessions, struct slice secret, conn_id id, uint64_t asked_ms,
+                      conn_id *other) {
     struct entry *entry = new_entry(sessions, secret, id);
+    entry->asked_ms = asked_ms;
     uv_mutex_lock(&sessions->lock);
-    struct entry *other = find(sessions, secret);
-    conn_id other_id = other == NULL ? 0 : other->id;
-    if (other != NULL)
-        remove_entry(sessions, other);
-    add_entry(sessions, entry);
+    struct entry *before = find(sessions, secret);
+    bool is_newest = before == NULL || before->asked_ms <= asked_ms + SESSION_TICKS_MS;
+    *other = before == NULL ? 0 : before->id;
+    if (is_newest && before != NULL)
+        remove_entry(sessions, before);
+    if (is_newest)
+        add_entry(sessions, entry);
     uv_mutex_unlock(&sessions->lock);
-    return other_id;
+    if (!is_newest)
+        mem_free(entry);
+    return is_newest;
 }
 
 void sessions_remove(struct sessions *sessions, struct slice secret, conn_id id) {

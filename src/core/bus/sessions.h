@@ -16,6 +16,10 @@
 /* Bytes of a secret. The clients choose them; a shorter one could be guessed. */
 enum { SESSION_SECRET_MIN = 16, SESSION_SECRET_MAX = 256 };
 
+/* Times at which handshakes arrived are as exact as this: the kernel counts the time since the last
+ * byte in ticks, of 10 milliseconds at most. */
+enum { SESSION_TICKS_MS = 20 };
+
 struct sessions;
 
 struct sessions *sessions_new(void);
@@ -23,8 +27,10 @@ void sessions_free(struct sessions *sessions); /* accepts NULL */
 
 /* The secret is copied. False: another connection has it. */
 bool sessions_add(struct sessions *sessions, struct slice secret, conn_id id);
-/* The secret is this connection's now. Returns the one that had it; 0: none. */
-conn_id sessions_replace(struct sessions *sessions, struct slice secret, conn_id id);
+/* The secret is this connection's now, whose handshake arrived at `asked_ms`. `*other` is the one
+ * that had it; 0: none. False: that one's handshake arrived later, and it keeps the secret. */
+bool sessions_replace(struct sessions *sessions, struct slice secret, conn_id id, uint64_t asked_ms,
+                      conn_id *other);
 /* Does nothing where this connection does not have the secret. */
 void sessions_remove(struct sessions *sessions, struct slice secret, conn_id id);
 /* The connection with this secret; 0: none. It may end at any time. Takes no lock while there are

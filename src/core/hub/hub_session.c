@@ -231,25 +231,30 @@ bool hub_session_is_candidate(const struct conn *conn) {
     return conn->session != NULL && conn->session->returns_to != 0;
 }
 
-/* The client can come back to this connection from now on. */
-static void make_known(struct hub *hub, struct conn *conn) {
+/* The client can come back to this connection from now on. False: it has come back already, with a
+ * newer socket. */
+static bool make_known(struct hub *hub, struct conn *conn) {
     struct session *session = conn->session;
     if (hub->wire->has_end(conn->peer)) { /* its client may have come back with another already */
         session->is_known = sessions_add(sessions_of(hub), secret_of(session), conn->id);
         stats_add(&hub->stats.sessions_begun, session->is_known);
-        return;
+        return true;
     }
     struct conn *known = find_session(hub, secret_of(session));
+    conn_id other;
+    session->is_known =
+        sessions_replace(sessions_of(hub), secret_of(session), conn->id, session->asked_ms, &other);
+    if (!session->is_known)
+        return false;
     if (known != NULL && known->peer != NULL)
         hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
     else if (known != NULL)
         hub_session_end(hub, known, "session not resumed");
     stats_add(&hub->stats.sessions_not_resumed, known != NULL);
     stats_add(&hub->stats.sessions_begun, 1);
-    conn_id other = sessions_replace(sessions_of(hub), secret_of(session), conn->id);
-    session->is_known = true;
-    if (other != 0 && hub->options.bus != NULL) /* another worker has begun one meanwhile */
+    if (other != 0 && known == NULL && hub->options.bus != NULL) /* another worker has begun one */
         bus_close(hub->options.bus, other, CLOSE_REPLACED, slice_of("replaced"));
+    return true;
 }
 
 /* The payload of a PING behind the session message: its PONG shows that the client has read that.
@@ -257,7 +262,10 @@ static void make_known(struct hub *hub, struct conn *conn) {
 static const char seen[] = "session";
 
 void hub_session_begin(struct hub *hub, struct conn *conn) {
-    make_known(hub, conn);
+    if (!make_known(hub, conn)) {
+        hub_close_begin(hub, conn, CLOSE_REPLACED, slice_of("replaced"), true);
+        return;
+    }
     greet(hub, conn, false);
     if (conn->session->received > 0) /* see is_count_of_earlier() */
         hub_send_ping(hub, conn, OPCODE_PING, seen, sizeof seen - 1);
@@ -447,9 +455,6 @@ static void turn_away(struct hub *hub, struct conn *candidate, unsigned code, co
     hub_close_refuse(hub, candidate, code, slice_of(reason));
 }
 
-/* The kernel counts the time since the last byte in ticks, of 10 milliseconds at most. */
-enum { TICKS_MS = 20 };
-
 static uint64_t clock_ms(const struct hub *hub) {
     return hub->options.slice_ns == NULL ? hub_now(hub) : hub->options.slice_ns() / 1000000;
 }
@@ -465,7 +470,7 @@ static bool is_outdated(struct hub *hub, const struct conn *candidate, const str
     if (hub->wire->has_end(candidate->peer))
         return true;
     uint64_t quiet = hub->wire->quiet_ms(candidate->peer), now = clock_ms(hub);
-    return quiet < now && now - quiet + TICKS_MS < other->session->asked_ms;
+    return quiet < now && now - quiet + SESSION_TICKS_MS < other->session->asked_ms;
 }
 
 bool hub_session_return(struct hub *hub, struct conn *candidate) {
