@@ -16,17 +16,6 @@ size_t message_frame_size(size_t len) {
     return header_size(len) + len;
 }
 
-size_t message_frame_bytes(const unsigned char *frame) {
-    if (frame[1] < 126)
-        return 2u + frame[1];
-    if (frame[1] == 126)
-        return 4u + ((size_t)frame[2] << 8 | frame[3]);
-    size_t len = 0;
-    for (int i = 2; i < 10; i++)
-        len = len << 8 | frame[i];
-    return 10 + len;
-}
-
 static void write_header(unsigned char *out, enum opcode opcode, size_t len) {
     out[0] = (unsigned char)(0x80 | opcode); /* FIN: the server never fragments */
     if (len < 126) {

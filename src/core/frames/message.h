@@ -61,7 +61,16 @@ static inline size_t message_memory(const struct message *message) {
 size_t message_frame_size(size_t len);
 
 /* Bytes of the whole frame that begins there. */
-size_t message_frame_bytes(const unsigned char *frame);
+static inline size_t message_frame_bytes(const unsigned char *frame) {
+    if (frame[1] < 126)
+        return 2u + frame[1];
+    if (frame[1] == 126)
+        return 4u + ((size_t)frame[2] << 8 | frame[3]);
+    size_t len = 0;
+    for (int i = 2; i < 10; i++)
+        len = len << 8 | frame[i];
+    return 10 + len;
+}
 
 /* Of a message that is no run: the payload, and the opcode with OPCODE_COMPRESSED where it is. */
 struct slice message_payload(const struct message *message);

@@ -98,7 +98,7 @@ bool sent_ring_next(const struct sent_ring *sent, struct sent_walk *walk,
     return true;
 }
 
-static void drop_oldest_entry(struct sent_ring *sent) {
+void sent_ring_drop_entry(struct sent_ring *sent) {
     struct sent_entry *oldest = entry_at(sent, 0);
     sent->bytes -= oldest->message->len - sent->offset;
     sent->count -= oldest->frames - sent->skipped;
@@ -109,23 +109,10 @@ static void drop_oldest_entry(struct sent_ring *sent) {
     message_unref(oldest->message);
 }
 
-void sent_ring_drop(struct sent_ring *sent) {
-    const struct sent_entry *oldest = entry_at(sent, 0);
-    if (oldest->frames - sent->skipped == 1) {
-        drop_oldest_entry(sent);
-        return;
-    }
-    size_t size = message_frame_bytes(oldest->message->bytes + sent->offset);
-    sent->offset += size;
-    sent->bytes -= size;
-    sent->skipped++;
-    sent->count--;
-}
-
 void sent_ring_let_go(struct sent_ring *sent, uint64_t number) {
     while (sent->count > 0 && sent_ring_oldest(sent) <= number) {
         if (entry_at(sent, 0)->frames - sent->skipped <= number - sent_ring_oldest(sent) + 1)
-            drop_oldest_entry(sent);
+            sent_ring_drop_entry(sent);
         else
             sent_ring_drop(sent);
     }

@@ -80,8 +80,21 @@ struct sent_walk {
 /* The next message. False: there are no more. */
 bool sent_ring_next(const struct sent_ring *sent, struct sent_walk *walk, struct sent_frame *frame);
 
+/* Drops what is left of the oldest entry, which must be there. */
+void sent_ring_drop_entry(struct sent_ring *sent);
 /* Drops the oldest message, which must be there. */
-void sent_ring_drop(struct sent_ring *sent);
+static inline void sent_ring_drop(struct sent_ring *sent) {
+    const struct sent_entry *oldest = &sent->ring[sent->first];
+    if (oldest->frames - sent->skipped == 1) {
+        sent_ring_drop_entry(sent);
+        return;
+    }
+    size_t size = message_frame_bytes(oldest->message->bytes + sent->offset);
+    sent->offset += size;
+    sent->bytes -= size;
+    sent->skipped++;
+    sent->count--;
+}
 /* Drops the messages up to this number. */
 void sent_ring_let_go(struct sent_ring *sent, uint64_t number);
 

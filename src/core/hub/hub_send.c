@@ -319,7 +319,7 @@ static inline void note_kept(struct hub *hub, struct conn *conn) {
 }
 
 /* Is there room for a message of a session, in its queue and among what it keeps? */
-static enum send_result admit_counted(struct hub *hub, struct conn *conn, size_t len) {
+static inline enum send_result admit_counted(struct hub *hub, struct conn *conn, size_t len) {
     switch (hub_session_make_room(hub, conn, len)) {
     case SESSION_FULL:
         return refuse_slow(hub, conn);
@@ -497,6 +497,14 @@ static enum send_result after_send(struct hub *hub, const struct conn *conn,
     return result == SEND_OK && must_make_room(hub) ? hub_queues_make_room(hub, conn) : result;
 }
 
+/* hub_send() to a session. */
+static __attribute__((noinline)) enum send_result send_to_session(struct hub *hub,
+                                                                  struct conn *conn,
+                                                                  enum opcode opcode,
+                                                                  const void *payload, size_t len) {
+    return after_send(hub, conn, send_counted(hub, conn, opcode, payload, len));
+}
+
 /* The rare cases of hub_send(). */
 static __attribute__((noinline)) enum send_result send_compressed(struct hub *hub,
                                                                   struct conn *conn,
@@ -505,8 +513,6 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
     static const struct slice no_key = {NULL, 0};
     if (!is_open(conn))
         return SEND_CLOSED;
-    if (conn->session != NULL)
-        return after_send(hub, conn, send_counted(hub, conn, opcode, payload, len));
     struct message *message = hub_compress_payload(hub, conn, opcode, payload, len, no_key);
     return after_send(hub, conn,
                       message == NULL ? send_plain(hub, conn, opcode, payload, len)
@@ -516,7 +522,9 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
 enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
                           const void *payload, size_t len) {
     if (conn == NULL || !conn_is_plain(conn))
-        return send_compressed(hub, conn, opcode, payload, len);
+        return is_open(conn) && conn->session != NULL
+                   ? send_to_session(hub, conn, opcode, payload, len)
+                   : send_compressed(hub, conn, opcode, payload, len);
     enum send_result result = admit(hub, conn, message_frame_size(len));
     if (result != SEND_OK)
         return result;
