@@ -71,17 +71,22 @@ static bool oldest_is_written(const struct conn *conn) {
 }
 
 /* Must an older message go before one of so many bytes can be kept? One of any size has room alone.
- */
-static inline bool is_full(const struct conn *conn, size_t len) {
+ * A connected session may have a part more, so that many go in one step. */
+enum { SPARE_PART = 16 };
+static inline bool is_full(const struct conn *conn, size_t len, bool with_spare) {
     const struct sent_ring *sent = &conn->session->sent;
-    const struct endpoint *endpoint = conn->endpoint;
-    return sent->count > 0 &&
-           (sent->count >= endpoint->resume_messages || sent->bytes + len > endpoint->resume_bytes);
+    size_t messages = conn->endpoint->resume_messages, bytes = conn->endpoint->resume_bytes;
+    if (with_spare) {
+        messages += messages / SPARE_PART;
+        bytes += bytes / SPARE_PART;
+    }
+    return sent->count > 0 && (sent->count >= messages || sent->bytes + len > bytes);
 }
 
-enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, size_t len) {
+static __attribute__((noinline)) enum hub_session_room make_room(struct hub *hub, struct conn *conn,
+                                                                 size_t len) {
     struct session *session = conn->session;
-    while (is_full(conn, len)) {
+    while (is_full(conn, len, false)) {
         if (oldest_is_written(conn)) {
             sent_ring_drop(&session->sent);
         } else if (conn->peer == NULL) {
@@ -94,6 +99,12 @@ enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, 
         }
     }
     return SESSION_ROOM;
+}
+
+enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, size_t len) {
+    if (!is_full(conn, len, conn->peer != NULL))
+        return SESSION_ROOM;
+    return make_room(hub, conn, len);
 }
 
 struct sent_entry *hub_session_find(const struct conn *conn, const struct message *message) {
