@@ -50,7 +50,7 @@ describe("a reload that waits without end", function()
       local line = app:wait_for_log("event=load_waits generation=2")
       assert.is_truthy(line, app:log())
       assert.matches("where=" .. place_of(name), line)
-      assert.is_true(tonumber(line:match("seconds=(%d+)")) >= 3, line)
+      assert.is_true(tonumber(line:match("seconds=([%d.]+)")) > 2.9, line) -- a timer has whole ms
       assert.equal("hello of 1", (ada:ask("hello")))
       reloads.send(app, GOOD)
       local outcome = reloads.wait(app, number)
