@@ -10,8 +10,8 @@ local has_node = process.find("node")
 
 local function when(is_there, name, body)
   if is_there then return it(name, body) end
-  pending(name .. ": needs Node with its package ws, and tsc (scripts/install browsers)",
-    function() end)
+  pending(name .. ": " .. (has_node and "" or "nothing of this is tried here; ")
+    .. "it needs Node with its package ws, and tsc (scripts/install browsers)", function() end)
 end
 
 describe("the JavaScript client", function()

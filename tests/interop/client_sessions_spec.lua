@@ -59,7 +59,8 @@ return {
 describe("the JavaScript client with a session", function()
   local function with_node(name, body)
     if has_node then return it(name, body) end
-    pending(name .. ": needs Node and its package ws (scripts/install browsers)", function() end)
+    pending(name .. ": nothing of this is tried here; it needs Node and its package ws "
+      .. "(scripts/install browsers)", function() end)
   end
 
   local function args(app, how)
