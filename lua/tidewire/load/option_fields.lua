@@ -1,6 +1,6 @@
 -- option_fields.lua -- options whose value is a table of fields, as in { messages = 20, per = 1 }.
 --
--- rates.lua and compression.lua have the fields. Pure functions, run while an app loads.
+-- rates.lua, compression.lua and resume.lua have the fields. Pure functions, run as an app loads.
 
 local suggest = require "tidewire.base.suggest"
 
@@ -55,6 +55,60 @@ function option_fields.from_text(text)
     value[name] = tonumber(given) or given
   end
   return next(value) ~= nil and value or nil
+end
+
+-- ---- options that are switched on or off, or are a table of details ----
+
+local words <const> = {
+  ["true"] = true, yes = true, ["1"] = true, on = true,
+  ["false"] = false, no = false, ["0"] = false, off = false,
+}
+
+---@class tidewire.SwitchableOption
+---@field defaults table<string, any>  what `true` means
+---@field fields tidewire.OptionField[]
+---@field expected string              for messages
+---@field expected_text string         the same where the value is a text
+
+--- Checks the value and fills in what a table leaves out.
+---@param option tidewire.SwitchableOption
+---@param value any
+---@param check_field fun(field: table, value: any): boolean, any  as of option_fields.check()
+---@return boolean ok
+---@return any value_or_problems  a table, or false; nil for another kind of value; a list of
+---                               messages
+function option_fields.check_switchable(option, value, check_field)
+  if type(value) == "boolean" then
+    return true, value and option.defaults
+  elseif type(value) ~= "table" then
+    return false
+  end
+  local checked, problems = option_fields.check(value, option.fields, check_field)
+  for name, default in pairs(option.defaults) do
+    if checked[name] == nil then
+      checked[name] = default
+    end
+  end
+  return #problems == 0, #problems == 0 and checked or problems
+end
+
+--- Reads the value from text: a word, or fields with spaces or commas between them. Returns nil for
+--- another text.
+---@param option tidewire.SwitchableOption
+---@param text string
+---@return table|boolean|nil
+function option_fields.switchable_from_text(option, text)
+  if words[text:lower()] ~= nil then
+    return words[text:lower()]
+  end
+  local value = option_fields.from_text(text)
+  for _, field in ipairs(value and option.fields or {}) do
+    local word = words[tostring(value[field.name]):lower()]
+    if field.type == "boolean" and word ~= nil then
+      value[field.name] = word
+    end
+  end
+  return value
 end
 
 return option_fields

@@ -9,6 +9,7 @@
 local conn_names = require "tidewire.base.conn_names"
 local compression = require "tidewire.load.compression"
 local headers = require "tidewire.base.headers"
+local option_fields = require "tidewire.load.option_fields"
 local origins = require "tidewire.load.origins"
 local rates = require "tidewire.load.rates"
 local resume = require "tidewire.load.resume"
@@ -428,23 +429,23 @@ types.rate = {
   from_text = rates.from_text,
 }
 
-types.compression = {
-  expected = constant(compression.expected),
-  expected_text = compression.expected_text,
-  check = function(value)
-    return compression.check(value, check_field)
-  end,
-  from_text = compression.from_text,
-}
+--- The type of an option that is on, off or a table.
+---@param option tidewire.SwitchableOption
+local function switchable(option)
+  return {
+    expected = constant(option.expected),
+    expected_text = option.expected_text,
+    check = function(value)
+      return option_fields.check_switchable(option, value, check_field)
+    end,
+    from_text = function(text)
+      return option_fields.switchable_from_text(option, text)
+    end,
+  }
+end
 
-types.resume = {
-  expected = constant(resume.expected),
-  expected_text = resume.expected_text,
-  check = function(value)
-    return resume.check(value, check_field)
-  end,
-  from_text = resume.from_text,
-}
+types.compression = switchable(compression)
+types.resume = switchable(resume)
 
 --- A field of the script's own, which `validate` sets, or a function(conn).
 types.user = {
