@@ -79,6 +79,16 @@ function async.this_task(what)
   return task
 end
 
+--- Ends a wait, in a __close method. If the script has closed its own coroutine while that waited,
+--- what resumed the coroutine must go on.
+---@param task integer
+---@param has_ended any  true: the wait has come to its own end, or has not begun
+function async.end_wait(task, has_ended)
+  if not has_ended then
+    core.wake(task)
+  end
+end
+
 --- The token that each sleeping hook waits for: a wake that comes too late finds another token. The
 --- table is weak, because a hook that ends with its scope is never woken; a sleeping hook has its
 --- token on its stack.

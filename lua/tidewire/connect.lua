@@ -177,10 +177,7 @@ local Leaving = {
         core.wake(queue[1].task)
       end
     end
-    if not waiter.has_ended then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(waiter.task)
-    end
+    async.end_wait(waiter.task, waiter.has_ended)
   end,
 }
 

@@ -67,10 +67,7 @@ local Pending = {
     if pending.job then
       core.file_end(pending.job)
     end
-    if not pending.has_ended then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(pending.task)
-    end
+    async.end_wait(pending.task, pending.has_ended)
   end,
 }
 

@@ -127,10 +127,7 @@ end
 local Waiting = {
   __close = function(waiting)
     core.pool_forget(waiting.call)
-    if not waiting.has_ended then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(waiting.task)
-    end
+    async.end_wait(waiting.task, waiting.has_ended)
   end,
 }
 

@@ -167,10 +167,7 @@ local Leaving = {
     if question.timer then
       question.timer:cancel()
     end
-    if question.is_asleep and not question.results then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(question.task)
-    end
+    async.end_wait(question.task, question.results or not question.is_asleep)
   end,
 }
 

@@ -190,10 +190,7 @@ local Place = {
       held = held - 1
       serve()
     end
-    if not place.has_ended then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(place.task)
-    end
+    async.end_wait(place.task, place.has_ended)
   end,
 }
 

@@ -146,10 +146,7 @@ end
 local Pending = {
   __close = function(pending)
     core.http_end(pending.number)
-    if not pending.has_ended then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(pending.task)
-    end
+    async.end_wait(pending.task, pending.has_ended)
   end,
 }
 

@@ -76,9 +76,7 @@ local Waits = {
     for _, watch in ipairs(waits) do
       core.cosocket_end_wait(watch.number, watch.side, waits.task)
     end
-    if not waits.has_ended then
-      core.wake(waits.task) -- the script has closed its coroutine meanwhile
-    end
+    async.end_wait(waits.task, waits.has_ended)
   end,
 }
 

@@ -111,10 +111,7 @@ local Waiter = {
     local task = waiter.task
     waiter.task = nil
     core.cosocket_end_wait(waiter.number, waiter.side, task)
-    if not waiter.has_ended then
-      -- the script has closed its coroutine meanwhile: what resumed it must go on
-      core.wake(task)
-    end
+    async.end_wait(task, waiter.has_ended)
   end,
 }
 
