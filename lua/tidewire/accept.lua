@@ -14,10 +14,8 @@ local Request = require "tidewire.http.request"
 
 local accept = {}
 
--- Characters of a session's secret, which the client makes: a shorter one could be guessed.
-local SECRET_MIN <const>, SECRET_MAX <const> = 16, 256
-local WRONG_SECRET <const> = ("The parameter session must have %d to %d characters of A-Z, a-z, "
-  .. "0-9, -, ., _ and ~."):format(SECRET_MIN, SECRET_MAX)
+local WRONG_SECRET <const> = "The parameter session must have %d to %d characters of A-Z, a-z, "
+  .. "0-9, -, ., _ and ~."
 
 --- The endpoint's first subprotocol that the client offers (RFC 6455 section 4.2.2); nil and a
 --- reason where the client offers only others.
@@ -134,7 +132,8 @@ local function session_of(endpoint, request)
   local secret = query and query.session
   if not secret then
     return nil
-  elseif #secret < SECRET_MIN or #secret > SECRET_MAX or not secret:find("^[%w._~-]+$") then
+  elseif #secret < core.limits.session_secret_min or #secret > core.limits.session_secret_max
+    or not secret:find("^[%w._~-]+$") then
     return false
   end
   local received = query.received or "0"
@@ -172,7 +171,8 @@ function accept.decide(app, head, remote_address, secure, host, tls)
   end
   local session, received = session_of(endpoint, request)
   if session == false then
-    return nil, replies.counted_as("session", replies.refuse(400, WRONG_SECRET))
+    return nil, replies.counted_as("session", replies.refuse(400,
+      WRONG_SECRET:format(core.limits.session_secret_min, core.limits.session_secret_max)))
   end
   local is_full = core.endpoint_full(endpoint.number)
   if is_full and not (session and core.session_exists(endpoint.number, session)) then

@@ -34,14 +34,17 @@
 ---@field timed_out integer
 ---@field last integer
 
---- The largest numbers that C accepts.
+--- The largest numbers that C accepts, and the smallest ones where there are such.
 ---@class tidewire.core.limits
 ---@field close_reason_bytes integer
 ---@field message_key_bytes integer
+---@field session_secret_min integer  bytes of the secret of a session
+---@field session_secret_max integer
 ---@field store_key_bytes integer
 ---@field stores integer
 ---@field upstream_headers integer
 ---@field upstream_subprotocols integer
+---@field user_name_bytes integer
 
 ---@class tidewire.core
 ---@field senders { text: function, binary: function, json: function }  conn.send of plain codecs

@@ -362,7 +362,8 @@ function FakeCore:install()
   }
   core.limits = {
     close_reason_bytes = 123, message_key_bytes = 1024, store_key_bytes = 1024, stores = 256,
-    upstream_headers = 256, upstream_subprotocols = 32, user_name_bytes = 256,
+    session_secret_min = 16, session_secret_max = 256, upstream_headers = 256,
+    upstream_subprotocols = 32, user_name_bytes = 256,
   }
   core.user_room = "\0tidewire user\0"
   function core.close_code_is_valid(code)

@@ -3,6 +3,7 @@
  * C declares each constant; Lua reads it here and does not repeat the number. */
 #include "script/bind/bind.h"
 
+#include "core/bus/sessions.h"
 #include "core/frames/close_codes.h"
 #include "core/frames/message.h"
 #include "core/store/shared.h"
@@ -32,6 +33,8 @@ static const struct constant close_codes[] = {
 static const struct constant limits[] = {
     {"close_reason_bytes", CLOSE_REASON_MAX},
     {"message_key_bytes", MESSAGE_KEY_MAX},
+    {"session_secret_min", SESSION_SECRET_MIN},
+    {"session_secret_max", SESSION_SECRET_MAX},
     {"store_key_bytes", STORE_MAX_KEY_BYTES},
     {"stores", SHARED_MAX_STORES},
     {"user_name_bytes", USER_NAME_MAX},
