@@ -396,15 +396,6 @@ local function encode_info(info)
   return text
 end
 
---- The same with a replay. Errors have the line of the script.
-local function join_replay(id, room, info, replay)
-  local ok, joined, position = pcall(room_memory.join, id, room, info, replay)
-  if not ok then
-    error(joined, 3)
-  end
-  return joined, position
-end
-
 --- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by
 --- itself.
 ---@param self tidewire.Conn
@@ -418,7 +409,8 @@ function methods.join(self, room, info, replay)
   local id = id_of(self, "join")
   check_room("conn:join", room)
   if replay ~= nil then
-    local joined, position = join_replay(id, room, encode_info(info), replay)
+    local joined, position =
+      misuse.blame_caller(room_memory.join, id, room, encode_info(info), replay)
     return joined, position -- no tail call: errors count the frames
   end
   if core.join(id, room, encode_info(info)) then

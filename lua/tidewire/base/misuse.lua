@@ -30,17 +30,21 @@ function misuse.check_names(options, known, before)
   end
 end
 
+local function check(ok, ...)
+  if not ok then
+    error(..., 3) -- the tail call before made the caller of blame_caller the second level
+  end
+  return ...
+end
+
 --- Calls f(...). An error that f throws gets the place where the caller of this function was
 --- called.
 ---@generic T
----@param f fun(...): T
+---@param f fun(...): T, any
 ---@return T
+---@return any ...
 function misuse.blame_caller(f, ...)
-  local ok, result = pcall(f, ...)
-  if not ok then
-    error(result, 3)
-  end
-  return result
+  return check(pcall(f, ...))
 end
 
 return misuse
