@@ -176,23 +176,18 @@ end
 ---@return table<string, any> before  the values that fields of these names had
 ---@return fun() restore              undoes it
 function Conn.take_over(conn, returned)
-  local before, names = {}, {}
+  local before, old, names = {}, {}, {} -- `before` is the script's
   local request, subprotocol = conn[REQUEST], conn[SUBPROTOCOL]
   for name, value in pairs(returned) do
-    names[#names + 1], before[name] = name, rawget(conn, name)
+    names[#names + 1], before[name], old[name] = name, rawget(conn, name), rawget(conn, name)
     rawset(conn, name, value)
   end
   Request.set_start(returned[REQUEST], Request.start(request))
   conn[REQUEST] = returned[REQUEST]
   rawset(conn, SUBPROTOCOL, returned[SUBPROTOCOL])
-  local saved = { table.unpack(names) }
-  local values = {}
-  for _, name in ipairs(saved) do
-    values[name] = before[name]
-  end
   return before, function()
-    for _, name in ipairs(saved) do
-      rawset(conn, name, values[name])
+    for _, name in ipairs(names) do
+      rawset(conn, name, old[name])
     end
     conn[REQUEST] = request
     rawset(conn, SUBPROTOCOL, subprotocol)
