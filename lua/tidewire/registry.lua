@@ -3,6 +3,7 @@
 -- reload.lua writes it; rooms and broadcasts read it.
 
 local core = require "tidewire.core"
+local suggest = require "tidewire.base.suggest"
 
 local registry = {}
 
@@ -32,6 +33,17 @@ function registry.endpoint(path)
       return endpoint
     end
   end
+end
+
+--- The end of a message about a path that no endpoint has: the one that was meant, or nothing.
+---@param path any
+---@return string
+function registry.hint(path)
+  local paths = {}
+  for i, endpoint in ipairs(registry.endpoints) do
+    paths[i] = endpoint.path
+  end
+  return suggest.hint(path, paths)
 end
 
 return registry

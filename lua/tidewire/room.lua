@@ -16,7 +16,6 @@ local registry = require "tidewire.registry"
 local room_memory = require "tidewire.room_memory"
 local room_names = require "tidewire.room_names"
 local send_options = require "tidewire.send_options"
-local suggest = require "tidewire.base.suggest"
 
 ---@class tidewire.Room
 ---@field name string
@@ -250,12 +249,8 @@ local function no_endpoint(path)
   if type(path) ~= "string" then
     return ("tw.broadcast: endpoint must be the path of one, got %s"):format(type(path))
   end
-  local paths = {}
-  for i, endpoint in ipairs(registry.endpoints) do
-    paths[i] = endpoint.path
-  end
   return ('tw.broadcast: there is no endpoint %s%s')
-    :format(option_types.quote(path), suggest.hint(path, paths))
+    :format(option_types.quote(path), registry.hint(path))
 end
 
 ---@class tidewire.BroadcastOptions

@@ -9,7 +9,6 @@ local core = require "tidewire.core"
 local misuse = require "tidewire.base.misuse"
 local option_types = require "tidewire.load.option_types"
 local registry = require "tidewire.registry"
-local suggest = require "tidewire.base.suggest"
 
 local room_memory = {}
 
@@ -107,12 +106,8 @@ end
 local function codec_of(what, path)
   local endpoint = type(path) == "string" and registry.endpoint(path)
   if not endpoint then
-    local paths = {}
-    for i, each in ipairs(registry.endpoints) do
-      paths[i] = each.path
-    end
     misuse.throw("%sthere is no endpoint %s%s", what, option_types.describe(path),
-      suggest.hint(path, paths))
+      registry.hint(path))
   end
   return endpoint.codec
 end
