@@ -35,7 +35,7 @@ end
 ---@param conn tidewire.Conn
 ---@return boolean ok
 ---@return string|tidewire.Error|nil name  nil: it has none
-function users.name_of(conn)
+local function name_of(conn)
   local options = conn[ENDPOINT].options
   local option = options and options.user
   if option == nil then
@@ -69,7 +69,7 @@ end
 ---@return boolean ok
 ---@return string|tidewire.Error|nil name
 function users.identify(conn)
-  local ok, name = users.name_of(conn)
+  local ok, name = name_of(conn)
   if not ok then
     return false, name
   end
@@ -85,7 +85,7 @@ end
 --- New code runs: decides anew about a connection. After an error its user stays.
 ---@param conn tidewire.Conn
 function users.update(conn)
-  local ok, name = users.name_of(conn)
+  local ok, name = name_of(conn)
   if not ok then
     core.count_error("script")
     errors.log(name --[[@as tidewire.Error]], Conn.integer(conn))
