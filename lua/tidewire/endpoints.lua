@@ -12,6 +12,8 @@ local requests = require "tidewire.requests"
 
 local endpoints = {}
 
+local NO_SESSIONS <const> = { seconds = 0, messages = 0, bytes = 0, sessions = 0 }
+
 --- Paths whose handler has, or had, the option `user`: new code may decide otherwise about their
 --- connections.
 ---@type table<string, true>
@@ -43,6 +45,7 @@ function endpoints.prepare(endpoint, number)
   ---@cast endpoint tidewire.PreparedEndpoint
   local options, hooks = endpoint.options, endpoint.hooks
   local compression = options.compression or compressions.defaults
+  local resume = options.resume or NO_SESSIONS
   had_user[endpoint.path] = options.user ~= nil or had_user[endpoint.path]
   for name, hook in pairs(hooks) do
     endpoint[name] = hook
@@ -77,10 +80,10 @@ function endpoints.prepare(endpoint, number)
     has_ping = hooks.send_ping ~= nil,
     has_timeout = hooks.on_timeout ~= nil,
     has_drain = hooks.on_drain ~= nil,
-    resume_seconds = options.resume and options.resume.seconds or 0,
-    resume_messages = options.resume and options.resume.messages or 0,
-    resume_bytes = options.resume and options.resume.bytes or 0,
-    resume_sessions = options.resume and options.resume.sessions or 0,
+    resume_seconds = resume.seconds,
+    resume_messages = resume.messages,
+    resume_bytes = resume.bytes,
+    resume_sessions = resume.sessions,
     has_reload = hooks.on_reload ~= nil or had_user[endpoint.path] ~= nil,
     user_connections = options.user_connections,
     user_replaces = options.user_limit == "replace",
