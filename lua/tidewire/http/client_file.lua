@@ -5,6 +5,7 @@
 
 local core = require "tidewire.core"
 local replies = require "tidewire.http.replies"
+local script_file = require "tidewire.load.script_file"
 
 local client_file = {}
 
@@ -30,19 +31,11 @@ local function new_reply(name)
   }, bytes)
 end
 
-local function exists(path)
-  local file = io.open(path, "r")
-  if file then
-    file:close()
-  end
-  return file ~= nil
-end
-
 --- Responds with the file of a route; with the app's own, if its folder has one of this name.
 ---@param number integer  C's number of the request
 ---@param route tidewire.Route
 function client_file.answer(number, route)
-  if route.app_folder and exists(route.app_folder .. route.app_path) then
+  if route.app_folder and script_file.exists(route.app_folder .. route.app_path) then
     return core.respond_file(number, route.app_folder, route.app_path)
   end
   local name = route.client_file

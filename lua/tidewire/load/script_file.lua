@@ -31,7 +31,10 @@ end
 
 local PRECOMPILED = "this is a precompiled chunk; give the Lua source"
 
-local function exists(file)
+--- Can it be opened?
+---@param file string
+---@return boolean
+function script_file.exists(file)
   local handle = io.open(file, "r")
   if handle then
     handle:close()
@@ -130,12 +133,12 @@ end
 ---@param file string
 ---@return tidewire.LoadProblem|nil
 function script_file.unreadable(file)
-  if exists(file) and not script_file.is_folder(file) then
+  if script_file.exists(file) and not script_file.is_folder(file) then
     return nil
   end
   if script_file.is_folder(file) then
     local inside = file:gsub("/+$", "") .. "/app.lua"
-    local hint = exists(inside) and (": did you mean %s?"):format(inside)
+    local hint = script_file.exists(inside) and (": did you mean %s?"):format(inside)
       or "; give the Lua file in it"
     return { file = file, message = "this is a folder" .. hint }
   end
