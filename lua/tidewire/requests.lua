@@ -1,8 +1,8 @@
--- requests.lua -- questions of scripts to clients: conn:ask.
+-- requests.lua -- requests of scripts to clients: conn:ask.
 --
 -- docs/clients.md has the form of requests and answers. An answer comes as a message: C takes it
 -- out of those that wait for a sleeping hook (hub_asks.c), the codec out of the others. Keeps the
--- open questions of each connection that was asked.
+-- open requests of each connection that was asked.
 
 local async = require "tidewire.async"
 local call_options = require "tidewire.load.call_options"
@@ -17,7 +17,7 @@ local ID <const> = conn_keys.ID
 local WAIT <const> = core.wait_marker
 local raw_yield = coroutine.yield
 
---- Questions to one client that may be open at once.
+--- Requests to one client that may be open at once.
 local MOST <const> = 100
 
 call_options.declare("ask", {
@@ -25,7 +25,7 @@ call_options.declare("ask", {
   { name = "type", type = "text" },
 })
 
----@class tidewire.Question
+---@class tidewire.OpenRequest
 ---@field task integer
 ---@field results table|nil  packed, as conn:ask returns them
 ---@field timer tidewire.Timer|nil
@@ -33,7 +33,7 @@ call_options.declare("ask", {
 
 ---@class tidewire.Asked
 ---@field count integer
----@field open table<integer, tidewire.Question>
+---@field open table<integer, tidewire.OpenRequest>
 
 --- By the connections' integers.
 ---@type table<integer, tidewire.Asked>
@@ -50,10 +50,10 @@ local next_number
 
 -- ---- answers ----
 
-local function finish(question, ...)
-  if not question.results then
-    question.results = table.pack(...)
-    core.wake(question.task)
+local function finish(request, ...)
+  if not request.results then
+    request.results = table.pack(...)
+    core.wake(request.task)
   end
 end
 
@@ -72,16 +72,16 @@ local function results_of(answer)
 end
 
 --- Takes a value that a client has sent, if it is an answer: also one that comes too late, or to a
---- question that was not asked.
+--- request that was not asked.
 ---@return boolean taken
 local function take(known, value)
   local number = value.answer
   if type(number) ~= "number" or value.type ~= nil then
     return false
   end
-  local question = known.open[math.tointeger(number)]
-  if question then
-    finish(question, results_of(value))
+  local request = known.open[math.tointeger(number)]
+  if request then
+    finish(request, results_of(value))
   end
   return true
 end
@@ -100,8 +100,8 @@ end
 ---@param id integer
 ---@param is_lost boolean
 function requests.unanswered(id, is_lost)
-  for _, question in pairs(asked[id] and asked[id].open or {}) do
-    finish(question, nil, is_lost and "disconnected" or "closed")
+  for _, request in pairs(asked[id] and asked[id].open or {}) do
+    finish(request, nil, is_lost and "disconnected" or "closed")
   end
 end
 
@@ -122,7 +122,7 @@ function requests.take(conn, value)
   return known ~= nil and type(value) == "table" and take(known, value)
 end
 
---- The endpoint's messages are looked at from its first question on.
+--- The endpoint's messages are looked at from its first request on.
 ---@param endpoint tidewire.PreparedEndpoint
 function requests.prepare(endpoint)
   if asking_paths[endpoint.path] then
@@ -130,11 +130,15 @@ function requests.prepare(endpoint)
   end
 end
 
--- ---- questions ----
+-- ---- requests ----
 
---- Checks the arguments of conn:ask. Throws, without a place. Returns the request's text without
---- its number, and the seconds.
-local function check(endpoint, value, given)
+--- Checks the arguments of conn:ask. Throws, without a place. The result has the request's text
+--- without its number, and the seconds to wait.
+---@param endpoint tidewire.PreparedEndpoint
+---@param value any
+---@param given any
+---@return { text: string, seconds: number }
+function requests.check(endpoint, value, given)
   local options = call_options.check("ask", given, "conn:ask: ")
   if not endpoint.options or endpoint.options.codec ~= "json" then
     misuse.throw('conn:ask: the endpoint needs codec = "json"')
@@ -153,21 +157,19 @@ local function check(endpoint, value, given)
   return { text = table.concat(parts), seconds = options.timeout }
 end
 
-requests.check = check
-
---- The question is over, with or without an answer.
+--- The request is over, with or without an answer.
 local Leaving = {
   __close = function(leaving)
-    local known, question = leaving.known, leaving.question
+    local known, request = leaving.known, leaving.request
     known.open[leaving.number] = nil
     known.count = known.count - 1
     if known.count == 0 then
       core.set_asked(leaving.id, false)
     end
-    if question.timer then
-      question.timer:cancel()
+    if request.timer then
+      request.timer:cancel()
     end
-    async.end_wait(question.task, question.results or not question.is_asleep)
+    async.end_wait(request.task, request.results or not request.is_asleep)
   end,
 }
 
@@ -193,25 +195,25 @@ function requests.ask(id, endpoint, checked)
     asking_paths[endpoint.path] = true
     requests.prepare(endpoint)
   end
-  local number, question = next_number or math.floor(core.time() * 1000), { task = task }
+  local number, request = next_number or math.floor(core.time() * 1000), { task = task }
   next_number = number + 1
   asked[id] = known
-  known.open[number], known.count = question, known.count + 1
-  local _ <close> = setmetatable({ id = id, known = known, number = number, question = question },
+  known.open[number], known.count = request, known.count + 1
+  local _ <close> = setmetatable({ id = id, known = known, number = number, request = request },
     Leaving)
   core.set_asked(id, true)
   local ok, why = core.send(id, ('{"ask":%d%s}'):format(number, checked.text))
   if not ok then
     return nil, why
   end
-  question.timer = async.start_once(checked.seconds, function()
-    finish(question, nil, "timeout")
+  request.timer = async.start_once(checked.seconds, function()
+    finish(request, nil, "timeout")
   end, nothing)
-  question.is_asleep = true
-  while not question.results do
+  request.is_asleep = true
+  while not request.results do
     raw_yield(WAIT)
   end
-  return table.unpack(question.results, 1, question.results.n)
+  return table.unpack(request.results, 1, request.results.n)
 end
 
 return requests

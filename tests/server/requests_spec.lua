@@ -1,4 +1,4 @@
--- requests_spec.lua -- conn:ask and tw.rpc against the real program: questions in both directions,
+-- requests_spec.lua -- conn:ask and tw.rpc against the real program: requests in both directions,
 -- answers that come too late, twice or not at all, closes, reloads, sessions.
 
 local cjson = require "cjson"

@@ -1,9 +1,9 @@
-/* hub_asks.c -- answers of clients to the script's questions (conn:ask).
+/* hub_asks.c -- answers of clients to requests of scripts (conn:ask).
  *
  * A hook that asks sleeps, and messages wait for a hook that sleeps. So answers are taken out of
  * the messages before these wait. Only a connection that is asked is looked at, and only where its
  * message would wait; otherwise the codec finds the answer (codecs.lua). A client that comes back
- * to its session answers after on_resume, which waits for a hook that sleeps: so questions end
+ * to its session answers after on_resume, which waits for a hook that sleeps: so requests end
  * then. */
 #include "core/hub/hub_internal.h"
 
