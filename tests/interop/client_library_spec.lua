@@ -1,12 +1,10 @@
 -- client_library_spec.lua -- the JavaScript client in Node, by itself: against a server made with
 -- Node's `ws` that does what each test tells it to, in each of its forms; and its types.
 
+local node = require "support.node"
 local process = require "support.process"
 
--- Debian's place for Node packages; a package installed by npm is found by itself.
-local NODE = { NODE_PATH = "/usr/share/nodejs" }
-local has_node = process.find("node")
-  and process.run("node", { args = { "-e", "require('ws')" }, environment = NODE }).code == 0
+local NODE, has_node = node.environment, node.has_ws()
 
 local function when(is_there, name, body)
   if is_there then return it(name, body) end

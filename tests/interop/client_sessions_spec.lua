@@ -2,12 +2,11 @@
 -- server: sockets are cut at random, the server is started again, and no message is lost, doubled
 -- or late without a word.
 
+local node = require "support.node"
 local process = require "support.process"
 local server = require "support.server"
 
-local NODE = { NODE_PATH = "/usr/share/nodejs" }
-local has_node = process.find("node")
-  and process.run("node", { args = { "-e", "require('ws')" }, environment = NODE }).code == 0
+local NODE, has_node = node.environment, node.has_ws()
 
 -- Sends 150 numbered messages, and an echo of each number that it gets.
 local APP = [[
@@ -83,7 +82,7 @@ describe("the JavaScript client with a session", function()
   with_node("says what is lost when the server starts again", function()
     local app = server.start({ app = APP })
     local output = process.make_directory() .. "/output"
-    local node = process.start("node", {
+    local client = process.start("node", {
       args = args(app, "restart"), environment = NODE, stdout = output, stderr = output,
     })
     local address = "127.0.0.1:" .. app.addresses[1].port
@@ -92,7 +91,7 @@ describe("the JavaScript client with a session", function()
       app:stop()
       app = server.start({ app = APP, listen = { address } })
     end
-    assert.equal(0, node:wait_exit(300), process.read_file(output))
+    assert.equal(0, client:wait_exit(300), process.read_file(output))
     app:stop()
     process.remove_directory((output:match("^(.*)/")))
   end)
@@ -102,14 +101,14 @@ describe("the JavaScript client with a session", function()
     local options = { "--state", folder .. "/state" }
     local app = server.start({ app = APP, options = options })
     local output = folder .. "/output"
-    local node = process.start("node", {
+    local client = process.start("node", {
       args = args(app, "state"), environment = NODE, stdout = output, stderr = output,
     })
     local address = "127.0.0.1:" .. app.addresses[1].port
     app:wait_event("first", 20)
     app:stop()
     app = server.start({ app = APP, listen = { address }, options = options })
-    assert.equal(0, node:wait_exit(300), process.read_file(output))
+    assert.equal(0, client:wait_exit(300), process.read_file(output))
     app:stop()
     process.remove_directory(folder)
   end)

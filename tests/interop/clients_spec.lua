@@ -5,6 +5,7 @@
 
 local certificates = require "support.certificates"
 local loop = require "support.loop"
+local node = require "support.node"
 local process = require "support.process"
 local server = require "support.server"
 
@@ -35,10 +36,7 @@ return {
 }
 ]]
 
--- Debian's place for Node packages; a package installed by npm is found by itself.
-local NODE = { NODE_PATH = "/usr/share/nodejs" }
-local has_node = process.find("node")
-  and process.run("node", { args = { "-e", "require('ws')" }, environment = NODE }).code == 0
+local NODE, has_node = node.environment, node.has_ws()
 
 describe("a client made with", function()
   local function passes(program, script, files)
@@ -77,7 +75,7 @@ describe("a client made with", function()
     local app = server.start({ app = HEARTBEAT_APP })
     local address = "127.0.0.1:" .. app.addresses[1].port
     local output = process.make_directory() .. "/output"
-    local node = process.start("node", {
+    local client = process.start("node", {
       args = {
         "tests/interop/plain_client_node.js", app:url("/"), tostring(loop.patience / 60 * 500),
       },
@@ -95,7 +93,7 @@ describe("a client made with", function()
     says("again")
     app:stop()
     says("given up")
-    assert.equal(0, node:wait_exit(), process.read_file(output))
+    assert.equal(0, client:wait_exit(), process.read_file(output))
     process.remove_directory((output:match("^(.*)/")))
   end)
 

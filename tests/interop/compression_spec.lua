@@ -5,6 +5,7 @@
 
 local cjson = require "cjson"
 local certificates = require "support.certificates"
+local node = require "support.node"
 local process = require "support.process"
 local server = require "support.server"
 
@@ -19,9 +20,7 @@ end
 return { endpoints = { ["/"] = echo(false), ["/context"] = echo(true) } }
 ]]
 
-local NODE = { NODE_PATH = "/usr/share/nodejs" }
-local has_node = process.find("node")
-  and process.run("node", { args = { "-e", "require('ws')" }, environment = NODE }).code == 0
+local NODE, has_node = node.environment, node.has_ws()
 local count = tonumber(os.getenv("TIDEWIRE_TEST_COUNT") or 4)
 
 local node_offers = {

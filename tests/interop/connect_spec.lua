@@ -6,13 +6,13 @@
 local certificates = require "support.certificates"
 local cjson = require "cjson"
 local loop = require "support.loop"
+local node = require "support.node"
 local process = require "support.process"
 local server = require "support.server"
 local stream = require "support.stream"
 local uv = require "luv"
 
 local CLIENT = uv.cwd() .. "/tests/interop/connect_client.lua"
-local NODE = { NODE_PATH = "/usr/share/nodejs" }
 local PYTHON = "/usr/bin/python3" -- Debian's, which has Debian's packages
 
 -- `probe` succeeds where the library is there. `cannot`: tests for which it has no function, or a
@@ -45,7 +45,7 @@ end
 
 local function is_there(kind)
   return find(kind.program) ~= nil
-    and process.run(kind.program, { args = kind.probe, environment = NODE }).code == 0
+    and process.run(kind.program, { args = kind.probe, environment = node.environment }).code == 0
 end
 
 -- The configurations of proxies that add TLS.
@@ -115,7 +115,7 @@ describe("tw.connect", function()
     local script = kind.script and "tests/interop/" .. kind.script
     peer = process.start(find(kind.program), {
       args = script and { script, host } or { "tests/interop/servers.py", kind.name, host },
-      environment = NODE,
+      environment = node.environment,
       stdout = folder .. "/stdout",
       stderr = folder .. "/stderr",
     })
