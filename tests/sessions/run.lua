@@ -2,35 +2,16 @@
 
 package.path = "tests/?.lua;" .. package.path
 
-local uv = require "luv"
+local judge = require "sessions.judge"
+local long_test = require "support.long_test"
 
 local options = {
   minutes = 5, seed = os.time(), clients = 200, workers = "1,4", only = nil, tls = "no",
   routes = "no", cut = 2,
 }
-do
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match("^%-%-(%l+)$")
-    if name and arg[i + 1] then
-      options[name] = tonumber(arg[i + 1]) or arg[i + 1]
-      i = i + 2
-    else
-      options.minutes = assert(tonumber(arg[i]), "not a number of minutes: " .. arg[i])
-      i = i + 1
-    end
-  end
-end
+long_test.read_arguments(options)
 
-local judge = require "sessions.judge"
-
-local is_terminal = uv.guess_handle(1) == "tty"
-
-local function say(text)
-  if is_terminal then io.write("\r\27[K") end
-  print(text)
-  io.stdout:flush()
-end
+local is_terminal, say = long_test.is_terminal, long_test.say
 
 -- Each mode: what happens beside the cuts, and whether sessions may be lost.
 local MODES <const> = {
@@ -67,11 +48,7 @@ for number, run in ipairs(runs) do
     seed = options.seed + number - 1, clients = options.clients, workers = run.workers,
     tls = options.tls == "yes", routes = options.routes == "yes", mean_seconds = options.cut,
     seconds = options.minutes * 60 / #runs, say = say, tell_seconds = is_terminal and 1 or 10,
-    tell = function(text)
-      text = title .. ": " .. text
-      if is_terminal then io.write("\r\27[K" .. text) else print(text) end
-      io.stdout:flush()
-    end,
+    tell = function(text) long_test.tell(title .. ": " .. text) end,
   }
   for name, value in pairs(run.mode) do arguments[name] = value end
   local good, result = pcall(judge.run, arguments)
@@ -79,8 +56,9 @@ for number, run in ipairs(runs) do
   if not good or #result.faults > 0 then
     bad = bad + 1
     say(("FAILED %s: %s"):format(title, good and #result.faults .. " faults" or result))
-    say(("again: scripts/sessions %g --only %s --workers %d --clients %d --seed %d"):format(
-      options.minutes / #runs, run.mode.name, run.workers, options.clients, arguments.seed))
+    say(("again: scripts/sessions %g --only %s --workers %d --clients %d --cut %g --tls %s "
+      .. "--seed %d"):format(options.minutes / #runs, run.mode.name, run.workers, options.clients,
+      options.cut, options.tls, arguments.seed))
   else
     local parts = {}
     for how, count in pairs(result.cuts) do parts[#parts + 1] = ("%s %d"):format(how, count) end

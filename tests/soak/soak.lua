@@ -7,6 +7,7 @@
 package.path = "tests/?.lua;tests/soak/?.lua;" .. package.path
 
 local hostile = require "support.hostile"
+local long_test = require "support.long_test"
 local loop = require "support.loop"
 local stream = require "support.stream"
 local uv = require "luv"
@@ -19,19 +20,7 @@ local tasks = require "tasks"
 -- ---- options ----
 
 local options = { minutes = 5, seed = os.time(), out = "build/soak", clients = 1.0 }
-do
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match("^%-%-(%l+)$")
-    if name and arg[i + 1] then
-      options[name] = tonumber(arg[i + 1]) or arg[i + 1]
-      i = i + 2
-    else
-      options.minutes = assert(tonumber(arg[i]), "not a number of minutes: " .. arg[i])
-      i = i + 1
-    end
-  end
-end
+long_test.read_arguments(options)
 math.randomseed(options.seed)
 os.execute(("mkdir -p '%s'"):format(options.out))
 
@@ -83,12 +72,8 @@ local function clock(seconds)
   return ("%d:%02d"):format(seconds // 60, seconds % 60)
 end
 
-local is_terminal = uv.guess_handle(1) == "tty"
-
 local function say(format, ...)
-  if is_terminal then io.write("\r\27[K") end
-  print(format:format(...))
-  io.stdout:flush()
+  long_test.say(format:format(...))
 end
 
 local function problem(format, ...)
@@ -186,11 +171,9 @@ local function progress(phase)
   for _, each in ipairs(subjects) do
     parts[#parts + 1] = ("%s %.0f MiB"):format(each.name, each.rss / 2 ^ 20)
   end
-  local line = ("%s of %s, %s: %d rounds, %s, p50 %.1f ms, p99 %.1f ms, %d problems")
+  long_test.tell(("%s of %s, %s: %d rounds, %s, p50 %.1f ms, p99 %.1f ms, %d problems")
     :format(clock(elapsed()), clock(options.minutes * 60), phase, total, table.concat(parts, ", "),
-      last.p50, last.p99, #problems)
-  if is_terminal then io.write("\r\27[K" .. line) else print(line) end
-  io.stdout:flush()
+      last.p50, last.p99, #problems))
 end
 
 -- ---- the loads ----
@@ -252,7 +235,7 @@ local function run_cycle(number, seconds)
     end)
   end
   each_seconds(SAMPLE_SECONDS, sample)
-  each_seconds(is_terminal and 1 or 30, function()
+  each_seconds(long_test.is_terminal and 1 or 30, function()
     progress(number == 1 and "warm-up" or "cycle " .. number)
   end)
   local finish = loop.now() + seconds
