@@ -52,10 +52,7 @@ end
 
 local function start(...) app = server.start({ app = app_of(...) }) end
 
-local function reload(...)
-  local outcome = reloads.wait(app, reloads.send(app, app_of(...)))
-  assert.is_false(outcome.failed, outcome.line)
-end
+local function reload(...) reloads.good(app, app_of(...)) end
 
 local function run(code, worker)
   local results = chunks.ask_on(app, worker or 0, code)

@@ -93,9 +93,7 @@ describe("limits.connections", function()
     local ada = session.start(app:url("/s"))
     lose(ada, 1)
     local waits = assert(stream.connect(app.addresses[1]))
-    waits:write(("GET /s?refuse=wait&session=%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-      .. "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-      .. "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"):format(ada.secret))
+    waits:write((client.handshake("/s?refuse=wait&session=" .. ada.secret)))
     app:wait_event("asked")
     local greeting, status = ada:connect()
     assert.is_nil(greeting)
