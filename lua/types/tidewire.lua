@@ -197,6 +197,7 @@
 ---@class tidewire.HttpRoutes
 ---@field [string] (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder
 ---@field client? boolean
+
 --- What a room remembers.
 ---@class tidewire.RoomOptions
 ---@field history? integer               the last so many messages

@@ -1,6 +1,5 @@
 -- sessions_storm_spec.lua -- clients with sessions whose sockets are cut at random moments: every
--- message comes exactly once and in order, through reloads, restarts and upgrades as
--- well.
+-- message comes exactly once and in order, through reloads, restarts and upgrades as well.
 --
 -- A short run of the test that scripts/sessions runs for long (docs/testing.md).
 
