@@ -141,7 +141,7 @@ void hub_gone(struct hub *hub, struct conn *conn, unsigned code);
  * connection that closes already. `len` at most CLOSE_REASON_MAX. */
 void hub_close(struct hub *hub, conn_id id, unsigned code, const char *reason, size_t len);
 
-/* ---- hub_session.c: sessions, which outlive their sockets ---- */
+/* ---- hub_session.c, hub_session_return.c: sessions, which outlive their sockets ---- */
 
 /* Has this endpoint a session with this secret on this worker? Its client needs no new place. */
 bool hub_session_exists(struct hub *hub, uint32_t endpoint, struct slice secret);

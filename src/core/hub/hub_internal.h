@@ -190,20 +190,10 @@ void hub_session_begin(struct hub *hub, struct conn *conn);
 void hub_session_pong(struct conn *conn, const char *payload, size_t len);
 /* Is it a connection that asks for a session? */
 bool hub_session_is_candidate(const struct conn *conn);
-/* A connection that has or asks for a session has its socket. */
-void hub_session_note_arrival(struct hub *hub, struct conn *conn);
-/* A candidate has its socket: on_resume of its session is due, or the socket is older than that of
- * the session and is closed. False: there is no such session. */
-bool hub_session_return(struct hub *hub, struct conn *candidate);
 /* The session that this new one ends, because its client has the same secret; 0: none. */
 conn_id hub_session_replaces(struct hub *hub, const struct conn *conn);
 /* A connection that was a candidate gets its user; it closes if the user has too many. */
 void hub_session_take_user(struct hub *hub, struct conn *conn);
-/* A connection that was a candidate begins a session of its own. */
-void hub_session_begin_late(struct hub *hub, struct conn *candidate);
-/* on_resume begins; it has ended. */
-void hub_session_hook_begins(struct conn *conn);
-void hub_session_hook_ended(struct hub *hub, struct conn *conn);
 /* The socket is closed: the session waits. */
 void hub_session_lost(struct hub *hub, struct conn *conn, unsigned code);
 /* The session waits. Returns a closing connection, which has its socket and queue; NULL: nothing
@@ -218,6 +208,12 @@ bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *end
                         struct slice secret);
 /* It waits, for so many milliseconds. */
 void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_t ms);
+/* It waits no more, if it does: it has a socket, or ends. */
+void hub_session_end_waiting(struct hub *hub, struct conn *conn);
+/* Queues the first message on each socket. */
+void hub_session_greet(struct hub *hub, struct conn *conn, bool resumed);
+/* `code`: of the lost socket; or 0. */
+void hub_session_log(const struct conn *conn, const char *event, unsigned code);
 /* The hub drains. False: the connection is no session that is kept, and closes. */
 bool hub_session_keep(struct hub *hub, struct conn *conn);
 /* The number of sessions that wait, and of which no hook runs or is due. */
@@ -226,8 +222,6 @@ uint32_t hub_sessions_at_rest(const struct hub *hub);
 void hub_session_expire(struct hub *hub, struct conn *conn);
 /* Ends a waiting session; its candidate begins a new one. */
 void hub_session_end(struct hub *hub, struct conn *conn, const char *reason);
-/* A connection is to close: with the socket of its candidate, if there is one. */
-void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn);
 /* The connection closes: nothing is kept for its client any more. */
 void hub_session_over(struct hub *hub, struct conn *conn);
 /* `rate` has dropped a message, which counts unless it is of the JSON heartbeat. */
@@ -255,6 +249,27 @@ enum hub_session_room hub_session_make_room(struct hub *hub, struct conn *conn, 
 /* The place of a message with the same key that no socket has taken and that this one may replace;
  * NULL: there is none, or what is kept would be too much. */
 struct sent_entry *hub_session_find(const struct conn *conn, const struct message *message);
+
+/* ---- hub_session_return.c ---- */
+
+/* A connection that has or asks for a session has its socket. */
+void hub_session_note_arrival(struct hub *hub, struct conn *conn);
+/* A candidate has its socket: on_resume of its session is due, or the socket is older than that of
+ * the session and is closed. False: there is no such session. */
+bool hub_session_return(struct hub *hub, struct conn *candidate);
+/* A connection that was a candidate begins a session of its own. */
+void hub_session_begin_late(struct hub *hub, struct conn *candidate);
+/* on_resume begins; it has ended. */
+void hub_session_hook_begins(struct conn *conn);
+void hub_session_hook_ended(struct hub *hub, struct conn *conn);
+/* A connection is to close: with the socket of its candidate, if there is one. */
+void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn);
+/* The candidate's socket is gone: the session, if it is there, waits again. */
+void hub_session_candidate_gone(struct hub *hub, const struct conn *candidate);
+/* The session's candidate, if there is one, closes. */
+void hub_session_turn_away(struct hub *hub, struct conn *conn, unsigned code, const char *reason);
+/* The session ends: its candidate, if there is one, begins one of its own. */
+void hub_session_release_candidate(struct hub *hub, struct conn *conn);
 
 /* ---- hub_reload.c ---- */
 

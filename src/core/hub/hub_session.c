@@ -2,11 +2,10 @@
  *
  * A session is an open connection, with its place in rooms, its script's object and its timers.
  * What it sends is numbered and kept, until the client acknowledges it, and the client's messages
- * are counted. When the socket is lost the session waits without one. A client that comes back is a
- * connection in its handshake (the *candidate*) until on_resume has ended; then the session takes
- * its socket, both sides say how many messages they have got, and each sends the rest. A socket
- * that the session gives up, because of its Close frame or for a newer one, passes to a connection
- * that does nothing but close. */
+ * are counted. When the socket is lost the session waits without one. When its client is back
+ * (hub_session_return.c), both sides say how many messages they have got, and each sends the rest.
+ * A socket that the session gives up, because of its Close frame or for a newer one, passes to a
+ * connection that does nothing but close. */
 #include "core/hub/hub_close.h"
 #include "core/hub/hub_internal.h"
 
@@ -38,7 +37,7 @@ static struct sessions *sessions_of(struct hub *hub) {
     return hub->sessions;
 }
 
-static void log_session(const struct conn *conn, const char *event, unsigned code) {
+void hub_session_log(const struct conn *conn, const char *event, unsigned code) {
     struct log_line line;
     if (!log_enabled(LOG_DEBUG))
         return;
@@ -169,8 +168,7 @@ int64_t hub_json_heartbeat(struct hub *hub, conn_id id, int64_t received) {
     return hub_session_received(conn);
 }
 
-/* The first message on each socket. */
-static void greet(struct hub *hub, struct conn *conn, bool resumed) {
+void hub_session_greet(struct hub *hub, struct conn *conn, bool resumed) {
     char text[80];
     int len = snprintf(text, sizeof text,
                        "{\"type\":\"session\",\"resumed\":%s,\"received\":%" PRIu64 "}",
@@ -277,7 +275,7 @@ void hub_session_begin(struct hub *hub, struct conn *conn) {
         hub_close_begin(hub, conn, CLOSE_REPLACED, slice_of("replaced"), true);
         return;
     }
-    greet(hub, conn, false);
+    hub_session_greet(hub, conn, false);
     if (conn->session->received > 0) /* see is_count_of_earlier() */
         hub_send_ping(hub, conn, OPCODE_PING, seen, sizeof seen - 1);
 }
@@ -292,11 +290,6 @@ void hub_session_pong(struct conn *conn, const char *payload, size_t len) {
 bool hub_session_can_wait(const struct hub *hub, const struct conn *conn) {
     return conn->state == CONN_OPEN && conn->session != NULL && conn->session->is_known &&
            conn->endpoint->resume_ms > 0 && (!hub->draining || hub->keeps_sessions);
-}
-
-static void set_end(struct hub *hub, struct conn *conn) {
-    conn->session->ends_at_ms = hub_now(hub) + conn->endpoint->resume_ms;
-    hub_timers_arm(hub, conn);
 }
 
 bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *endpoint,
@@ -329,7 +322,7 @@ void hub_session_wait(struct hub *hub, struct conn *conn, unsigned code, uint64_
         hub_queues_note(hub, conn);
 }
 
-static void end_waiting(struct hub *hub, struct conn *conn) {
+void hub_session_end_waiting(struct hub *hub, struct conn *conn) {
     if (list_empty(&conn->session->waiting))
         return;
     list_remove(&conn->session->waiting);
@@ -392,7 +385,7 @@ static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
     conn->replayed = 0;
     stats_add(&hub->stats.connections_closed, 1);
     stats_add(&hub->stats.connections, (uint64_t)-1);
-    log_session(conn, "disconnected", code);
+    hub_session_log(conn, "disconnected", code);
     hub_session_wait(hub, conn, code, conn->endpoint->resume_ms);
     hub_schedule(hub, conn);
     evict(hub, conn->endpoint);
@@ -454,177 +447,7 @@ bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
     return true;
 }
 
-/* ---- the client is back ---- */
-
-/* The candidate's socket is not wanted any more. */
-static void turn_away(struct hub *hub, struct conn *candidate, unsigned code, const char *reason) {
-    candidate->session->returns_to = 0;
-    hub_session_forget(hub, candidate);
-    hub_set_paused(hub, candidate, false);
-    stats_add(&hub->stats.connections_closed, 1);
-    stats_add(&hub->stats.connections, (uint64_t)-1);
-    hub_close_refuse(hub, candidate, code, slice_of(reason));
-}
-
-static uint64_t clock_ms(const struct hub *hub) {
-    return hub->options.slice_ns == NULL ? hub_now(hub) : hub->options.slice_ns() / 1000000;
-}
-
-void hub_session_note_arrival(struct hub *hub, struct conn *conn) {
-    uint64_t now = clock_ms(hub), quiet = hub->wire->quiet_ms(conn->peer);
-    conn->session->asked_ms = quiet < now ? now - quiet : now;
-}
-
-/* Has the client given this socket up before it opened the other one, which the session has? A
- * worker may take long to read a handshake, and another one be faster with the next. */
-static bool is_outdated(struct hub *hub, const struct conn *candidate, const struct conn *other) {
-    if (hub->wire->has_end(candidate->peer))
-        return true;
-    uint64_t quiet = hub->wire->quiet_ms(candidate->peer), now = clock_ms(hub);
-    return quiet < now && now - quiet + SESSION_TICKS_MS < other->session->asked_ms;
-}
-
-bool hub_session_return(struct hub *hub, struct conn *candidate) {
-    struct conn *conn = hub_find(hub, candidate->session->returns_to);
-    if (conn == NULL || conn->state != CONN_OPEN)
-        return false;
-    struct session *session = conn->session;
-    const struct conn *other = session->candidate != NULL ? session->candidate : conn;
-    if (other->peer != NULL && is_outdated(hub, candidate, other)) {
-        turn_away(hub, candidate, CLOSE_REPLACED, "replaced");
-        return true;
-    }
-    hub_set_paused(hub, candidate, true);
-    if (conn->peer != NULL)
-        hub_session_close_socket(hub, conn, CLOSE_REPLACED, slice_of("replaced"), false);
-    if (session->candidate != NULL)
-        turn_away(hub, session->candidate, CLOSE_REPLACED, "replaced");
-    session->candidate = candidate;
-    session->arrived -= inbox_count(conn->inbox); /* the client sends it again */
-    inbox_free(conn->inbox);
-    conn->inbox = NULL;
-    hub_limits_count(hub, conn);
-    session->ends_at_ms = 0;
-    hub_timers_arm(hub, conn);
-    conn->due |= DUE_RESUME;
-    if (conn->busy)
-        hub_asks_over(hub, conn, true);
-    hub_schedule(hub, conn);
-    return true;
-}
-
-/* The candidate's socket is gone, or another connection has it. */
-static void drop_candidate(struct hub *hub, struct conn *conn) {
-    conn->session->candidate = NULL;
-    conn->due &= (uint8_t)~DUE_RESUME;
-    if (conn_waits(conn))
-        set_end(hub, conn);
-}
-
-/* Takes the candidate's socket; the candidate is freed. */
-static void take_socket(struct hub *hub, struct conn *conn) {
-    struct session *session = conn->session;
-    struct conn *candidate = session->candidate;
-    conn->peer = candidate->peer;
-    conn->paused = candidate->paused;
-    conn->kill_at_ms = candidate->kill_at_ms;
-    conn->kept = candidate->kept;
-    conn->message_number = candidate->message_number;
-    conn->compresses = candidate->compresses;
-    conn->window_bits = candidate->window_bits;
-    conn->contexts = candidate->contexts;
-    conn->half_closed = conn->peer_done = conn->ended = false;
-    conn->rtt_seconds = -1;
-    session->asked_ms = candidate->session->asked_ms;
-    candidate->contexts = NULL;
-    candidate->peer = NULL;
-    session->candidate = NULL;
-    candidate->session->returns_to = 0;
-    candidate->is_adopted = true;
-    hub_limits_gone(hub, candidate);
-    hub->wire->rebind(conn->peer, conn);
-    hub_limits_count(hub, conn);
-    end_waiting(hub, conn);
-    hub_abandon(hub, candidate);
-}
-
-static void resume(struct hub *hub, struct conn *conn) {
-    struct session *session = conn->session;
-    sent_ring_let_go(&session->sent, session->candidate->session->received);
-    take_socket(hub, conn);
-    stats_add(&hub->stats.sessions_resumed, 1);
-    log_session(conn, "resumed", 0);
-    greet(hub, conn, true);
-    struct sent_walk walk = {0};
-    struct sent_frame frame;
-    while (sent_ring_next(&session->sent, &walk, &frame))
-        hub_send_again(hub, conn, &frame);
-    hub_send_note_replay(conn);
-    hub_timers_start(hub, conn);
-    hub_set_paused(hub, conn, false);
-}
-
-void hub_session_hook_begins(struct conn *conn) {
-    conn->session->resuming = conn->session->candidate->id;
-    conn->session->refused = false;
-}
-
-void hub_refuse_resume(struct hub *hub, conn_id id) {
-    struct conn *conn = hub_find(hub, id);
-    if (conn != NULL && conn->session != NULL)
-        conn->session->refused = true;
-}
-
-void hub_session_hook_ended(struct hub *hub, struct conn *conn) {
-    struct session *session = conn->session;
-    struct conn *candidate = session->candidate;
-    conn_id was = session->resuming;
-    session->resuming = 0;
-    if (!conn_waits(conn))
-        return;
-    if (session->refused) {
-        stats_add(&hub->stats.sessions_not_resumed, 1);
-        hub_session_end(hub, conn, "session not resumed");
-    } else if (candidate == NULL || candidate->id != was) {
-        /* that socket is gone again */
-        conn->due |= DUE_DISCONNECT;
-        session->lost_code = candidate == NULL ? CLOSE_ABNORMAL : CLOSE_REPLACED;
-    } else if (!sent_ring_reaches(&session->sent, candidate->session->received)) {
-        stats_add(&hub->stats.sessions_not_resumed, 1);
-        hub_session_end(hub, conn, "too much was sent meanwhile");
-    } else {
-        resume(hub, conn);
-    }
-}
-
-bool hub_is_connected(struct hub *hub, conn_id id) {
-    const struct conn *conn = hub_find(hub, id);
-    return conn != NULL && conn->state == CONN_OPEN &&
-           (conn->peer != NULL || (conn->session != NULL && conn->session->resuming != 0));
-}
-
 /* ---- the end ---- */
-
-/* A candidate whose session is no more begins one of its own, at the end of the turn: a walk over
- * receivers may be under way. */
-static void release_candidate(struct hub *hub, struct conn *conn) {
-    struct conn *candidate = conn->session->candidate;
-    if (candidate == NULL)
-        return;
-    conn->session->candidate = NULL;
-    conn->due &= (uint8_t)~DUE_RESUME;
-    candidate->session->returns_to = 0;
-    limit_take_anyway(candidate->endpoint->limit); /* its session had the place */
-    hub_schedule(hub, candidate);
-}
-
-void hub_session_begin_late(struct hub *hub, struct conn *candidate) {
-    hub_mail_announce(hub, candidate);
-    hub_begin(hub, candidate);
-    hub_set_paused(hub, candidate, false);
-    if (hub->draining && hub->drain == NULL)
-        hub_close_begin(hub, candidate, CLOSE_GOING_AWAY, slice_of("going away"), false);
-}
 
 void hub_keep_sessions(struct hub *hub) {
     hub->keeps_sessions = true;
@@ -649,11 +472,7 @@ bool hub_session_keep(struct hub *hub, struct conn *conn) {
         return false;
     if (conn->peer != NULL)
         return hub_session_close_socket(hub, conn, CLOSE_RESTART, slice_of("restart"), false);
-    struct conn *candidate = conn->session->candidate;
-    if (candidate != NULL) {
-        drop_candidate(hub, conn);
-        turn_away(hub, candidate, CLOSE_RESTART, "restart");
-    }
+    hub_session_turn_away(hub, conn, CLOSE_RESTART, "restart");
     return true;
 }
 
@@ -665,18 +484,13 @@ uint32_t hub_sessions_at_rest(const struct hub *hub) {
 }
 
 void hub_session_end(struct hub *hub, struct conn *conn, const char *reason) {
-    release_candidate(hub, conn);
+    hub_session_release_candidate(hub, conn);
     hub_close_waiting(hub, conn, conn->session->lost_code, slice_of(reason));
 }
 
 void hub_session_expire(struct hub *hub, struct conn *conn) {
     stats_add(&hub->stats.sessions_expired, 1);
     hub_session_end(hub, conn, "session expired");
-}
-
-void hub_session_take_socket_to_close(struct hub *hub, struct conn *conn) {
-    if (conn->session != NULL && conn->session->candidate != NULL)
-        take_socket(hub, conn);
 }
 
 void hub_session_over(struct hub *hub, struct conn *conn) {
@@ -686,16 +500,14 @@ void hub_session_over(struct hub *hub, struct conn *conn) {
     if (session->is_known)
         sessions_remove(sessions_of(hub), secret_of(session), conn->id);
     session->is_known = false;
-    end_waiting(hub, conn);
+    hub_session_end_waiting(hub, conn);
     sent_ring_clear(&session->sent);
 }
 
 void hub_session_forget(struct hub *hub, struct conn *conn) {
     if (conn->session == NULL)
         return;
-    struct conn *owner = hub_find(hub, conn->session->returns_to);
-    if (owner != NULL && owner->session != NULL && owner->session->candidate == conn)
-        drop_candidate(hub, owner);
+    hub_session_candidate_gone(hub, conn);
     hub_session_over(hub, conn);
     mem_free(conn->session->user);
     mem_free(conn->session);

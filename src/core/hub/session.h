@@ -1,6 +1,6 @@
 /* session.h -- what a connection has that outlives its socket, as the files of this folder see it.
  *
- * hub_session.c has the functions. A connection without a session has none of this. */
+ * The files hub_session*.c have the functions. A connection without a session has none of this. */
 #ifndef TIDEWIRE_CORE_HUB_SESSION_H
 #define TIDEWIRE_CORE_HUB_SESSION_H
 
