@@ -114,8 +114,8 @@ static void close_by_network(struct hub *hub, struct conn *conn, unsigned code) 
 bool hub_peer_ended(struct hub *hub, struct conn *conn, uint64_t ms) {
     catch_up(hub, conn);
     if (hub_session_can_wait(hub, conn)) {
-        struct conn *shell = hub_session_part(hub, conn, CLOSE_ABNORMAL);
-        conn = shell == NULL ? conn : shell;
+        struct conn *closing = hub_session_part(hub, conn, CLOSE_ABNORMAL);
+        conn = closing == NULL ? conn : closing;
     }
     conn->peer_done = conn->half_closed = true;
     close_by_network(hub, conn, CLOSE_ABNORMAL);

@@ -373,8 +373,13 @@ bool hub_session_shrink(struct hub *hub, struct conn *conn) {
     return session->sent.count < count;
 }
 
-/* The connection has no socket any more. */
+/* The socket and the queue have another owner, or none. */
 static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
+    conn->peer = NULL;
+    conn->blocked = conn->paused = false;
+    list_remove(&conn->dirty);
+    hub_limits_gone(hub, conn);
+    hub_queues_forget(hub, conn);
     sent_ring_seal(&conn->session->sent);
     conn->kill_at_ms = conn->next_ping_ms = conn->ping_sent_ns = 0;
     conn->due &= (uint8_t) ~(DUE_PING | DUE_TIMEOUT | DUE_DRAIN);
@@ -393,57 +398,47 @@ static void begin_to_wait(struct hub *hub, struct conn *conn, unsigned code) {
 
 void hub_session_lost(struct hub *hub, struct conn *conn, unsigned code) {
     conn->session->written = written(conn);
-    conn->peer = NULL;
-    conn->blocked = conn->paused = false;
-    list_remove(&conn->dirty);
     outq_clear(&conn->out);
-    hub_limits_gone(hub, conn);
-    hub_queues_forget(hub, conn);
     hub_send_forget_pings(conn);
     begin_to_wait(hub, conn, code);
 }
 
 struct conn *hub_session_part(struct hub *hub, struct conn *conn, unsigned code) {
-    struct conn *shell = hub_new_conn(hub);
-    if (shell == NULL)
+    struct conn *closing = hub_new_conn(hub);
+    if (closing == NULL)
         return NULL;
     conn->session->written = written(conn);
-    shell->endpoint = conn->endpoint;
-    shell->refused = true;
-    shell->state = CONN_CLOSING;
-    shell->peer = conn->peer;
-    shell->out = conn->out;
-    shell->ping = conn->ping;
-    shell->pong = conn->pong;
-    shell->blocked = conn->blocked;
-    shell->paused = conn->paused;
-    shell->kept = conn->kept;
-    shell->message_number = conn->message_number;
-    shell->is_counted = conn->is_counted;
+    closing->endpoint = conn->endpoint;
+    closing->refused = true;
+    closing->state = CONN_CLOSING;
+    closing->peer = conn->peer;
+    closing->out = conn->out;
+    closing->ping = conn->ping;
+    closing->pong = conn->pong;
+    closing->blocked = conn->blocked;
+    closing->paused = conn->paused;
+    closing->kept = conn->kept;
+    closing->message_number = conn->message_number;
+    closing->is_counted = conn->is_counted;
     if (conn->is_counted) /* the socket counts until it is closed, the session from now on */
         limit_take_anyway(hub->options.limit);
-    conn->peer = NULL;
     conn->out = (struct outq){0};
     conn->ping = conn->pong = NULL;
-    conn->blocked = conn->paused = false;
-    list_remove(&conn->dirty);
-    hub_queues_forget(hub, conn);
-    hub_limits_gone(hub, conn);
-    hub->wire->rebind(shell->peer, shell);
-    hub_limits_count(hub, shell);
+    hub->wire->rebind(closing->peer, closing);
+    hub_limits_count(hub, closing);
     begin_to_wait(hub, conn, code);
-    return shell;
+    return closing;
 }
 
 bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
                               struct slice reason, bool peer_done) {
-    struct conn *shell = hub_session_part(hub, conn, code);
-    if (shell == NULL)
+    struct conn *closing = hub_session_part(hub, conn, code);
+    if (closing == NULL)
         return false;
-    shell->peer_done = peer_done;
-    outq_drop_unsent(&shell->out); /* the session has it */
-    hub_set_paused(hub, shell, false);
-    hub_close_refuse(hub, shell, code, reason);
+    closing->peer_done = peer_done;
+    outq_drop_unsent(&closing->out); /* the session has it */
+    hub_set_paused(hub, closing, false);
+    hub_close_refuse(hub, closing, code, reason);
     return true;
 }
 
