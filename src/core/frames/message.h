@@ -77,6 +77,9 @@ struct slice message_payload(const struct message *message);
 static inline enum opcode message_opcode(const struct message *message) {
     return (enum opcode)(message->bytes[0] & 0x4f);
 }
+static inline bool message_is_compressed(const struct message *message) {
+    return message_opcode(message) & OPCODE_COMPRESSED;
+}
 
 /* The messages in it that a session counts, and of which a byte stands behind the first `sent`
  * ones. */

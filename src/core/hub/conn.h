@@ -107,6 +107,11 @@ static inline bool conn_is_plain(const struct conn *conn) {
     return memcmp(bytes + offsetof(struct conn, state), plain, sizeof plain) == 0;
 }
 
+/* Is it there, and open? */
+static inline bool conn_is_open(const struct conn *conn) {
+    return conn != NULL && conn->state == CONN_OPEN;
+}
+
 /* Is it a session that waits for its client to come back? */
 static inline bool conn_waits(const struct conn *conn) {
     return conn->state == CONN_OPEN && conn->peer == NULL;

@@ -295,6 +295,37 @@ bool hub_send_ping_waits(const struct conn *conn);
 /* Queues a ping: a PING frame or a text. */
 void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                    size_t len);
+/* Drops the references to queued pings and pongs. */
+void hub_send_forget_pings(struct conn *conn);
+/* Queues a shared message with a reference of its own, if there is room. */
+enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message);
+/* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's
+ * reference. */
+enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message);
+
+/* What sends of all kinds have in common: */
+/* Is there room for `len` bytes in the queue of an open connection? If not, handles the slow client
+ * as its endpoint says. */
+enum send_result hub_send_admit(struct hub *hub, struct conn *conn, size_t len);
+/* An open connection has no room for a message: handles the slow client. */
+enum send_result hub_send_refuse_slow(struct hub *hub, struct conn *conn);
+/* Something was added to the queue. */
+void hub_send_queued(struct hub *hub, struct conn *conn);
+/* Is it worth looking for an older message with the same key? If the socket still takes bytes, the
+ * queue leaves soon anyway. NULL: no. */
+bool hub_send_conflates(const struct conn *conn);
+/* A message has replaced an older one. */
+enum send_result hub_send_replaced(struct hub *hub, struct conn *conn);
+
+/* ---- hub_send_session.c ---- */
+
+/* Queues a message for an open connection with a session, which keeps it until the client
+ * acknowledges it. Takes over the caller's reference. */
+enum send_result hub_send_session_deliver(struct hub *hub, struct conn *conn,
+                                          struct message *message);
+/* The same of a payload. */
+enum send_result hub_send_session(struct hub *hub, struct conn *conn, enum opcode opcode,
+                                  const void *payload, size_t len);
 /* Queues a frame that a session does not count. */
 void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
                         size_t len);
@@ -302,19 +333,12 @@ void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, 
 void hub_send_again(struct hub *hub, struct conn *conn, const struct sent_frame *frame);
 /* The whole queue is such messages, which max_backlog does not count. */
 void hub_send_note_replay(struct conn *conn);
-/* Drops the references to queued pings and pongs. */
-void hub_send_forget_pings(struct conn *conn);
 /* Queues a shared message that a room remembers, with a reference of its own and without asking for
  * room: neither max_backlog nor the limits of a session count it. False: the session has ended. */
 bool hub_send_replay(struct hub *hub, struct conn *conn, struct message *message);
 /* Does its queue have a part of a replay? Messages leave in their order, so no more of it is left
  * than the queue has. */
 bool hub_send_is_replaying(struct conn *conn);
-/* Queues a shared message with a reference of its own, if there is room. */
-enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct message *message);
-/* The same for a connection that may be gone (NULL) and may conflate; takes over the caller's
- * reference. */
-enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message);
 
 /* ---- hub_compress.c ---- */
 

@@ -47,10 +47,14 @@ static void note_slow(struct hub *hub, struct conn *conn) {
     hub_queues_note(hub, conn);
 }
 
-void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) {
-    outq_push(&conn->out, message);
+void hub_send_queued(struct hub *hub, struct conn *conn) {
     mark_dirty(hub, conn);
     note_slow(hub, conn);
+}
+
+void hub_send_push(struct hub *hub, struct conn *conn, struct message *message) {
+    outq_push(&conn->out, message);
+    hub_send_queued(hub, conn);
 }
 
 /* The queue is written: the connection ends if it is closing; on_drain is due if it was slow. */
@@ -203,8 +207,7 @@ static inline bool must_make_room(const struct hub *hub) {
     return __builtin_expect(hub->queue_memory.over, 0);
 }
 
-/* An open connection whose queue has no room for a message. */
-static enum send_result refuse_slow(struct hub *hub, struct conn *conn) {
+enum send_result hub_send_refuse_slow(struct hub *hub, struct conn *conn) {
     stats_add(&hub->stats.slow_clients, 1);
     if (conn->endpoint->slow_client != SLOW_CLIENT_CLOSE) {
         conn->was_slow = true;
@@ -215,21 +218,13 @@ static enum send_result refuse_slow(struct hub *hub, struct conn *conn) {
     return SEND_CLOSED;
 }
 
-bool hub_send_is_replaying(struct conn *conn) {
-    if (conn->replayed > conn->out.bytes)
-        conn->replayed = conn->out.bytes;
-    return conn->replayed > 0;
-}
-
 /* There is no room for `len` bytes: is that because of a replay? */
 static __attribute__((cold, noinline)) bool has_room_after_replay(struct conn *conn, size_t len) {
     return hub_send_is_replaying(conn) &&
            conn->out.bytes - conn->replayed + len <= conn->endpoint->max_backlog;
 }
 
-/* Is there room for `len` bytes in the queue of an open connection? If not, handles the slow client
- * as its endpoint says. */
-static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
+enum send_result hub_send_admit(struct hub *hub, struct conn *conn, size_t len) {
     while (!has_room(conn, len) && !conn->blocked)
         hub_send_flush(hub, conn); /* the turn has not ended, the socket may still take it */
     if (has_room(conn, len) || has_room_after_replay(conn, len)) {
@@ -238,7 +233,7 @@ static enum send_result admit(struct hub *hub, struct conn *conn, size_t len) {
             stats_add(&hub->stats.messages_sent, 1);
         return result;
     }
-    return refuse_slow(hub, conn);
+    return hub_send_refuse_slow(hub, conn);
 }
 
 enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t count) {
@@ -253,14 +248,12 @@ enum send_result hub_send_lose(struct hub *hub, struct conn *conn, uint32_t coun
     return SEND_CLOSED;
 }
 
-/* Is it worth looking for an older message with the same key? If the socket still takes bytes, the
- * queue leaves soon anyway. */
-static bool conflates(const struct conn *conn) {
-    return conn != NULL && conn->state == CONN_OPEN && (conn->blocked || conn->peer == NULL) &&
+bool hub_send_conflates(const struct conn *conn) {
+    return conn_is_open(conn) && (conn->blocked || conn->peer == NULL) &&
            conn->endpoint->slow_client == SLOW_CLIENT_CONFLATE;
 }
 
-static enum send_result replaced(struct hub *hub, struct conn *conn) {
+enum send_result hub_send_replaced(struct hub *hub, struct conn *conn) {
     note_slow(hub, conn); /* the newer one may be larger */
     stats_add(&hub->stats.messages_sent, 1);
     stats_add(&hub->stats.messages_replaced, 1);
@@ -269,10 +262,10 @@ static enum send_result replaced(struct hub *hub, struct conn *conn) {
 
 /* Queues a message, whose reference it takes over, for an open connection. */
 static enum send_result deliver(struct hub *hub, struct conn *conn, struct message *message) {
-    if (message->key_len > 0 && conflates(conn) &&
+    if (message->key_len > 0 && hub_send_conflates(conn) &&
         outq_replace(&conn->out, message, conn->endpoint->max_backlog))
-        return replaced(hub, conn);
-    enum send_result result = admit(hub, conn, message->len);
+        return hub_send_replaced(hub, conn);
+    enum send_result result = hub_send_admit(hub, conn, message->len);
     if (result == SEND_OK)
         hub_send_push(hub, conn, message);
     else
@@ -280,147 +273,10 @@ static enum send_result deliver(struct hub *hub, struct conn *conn, struct messa
     return result;
 }
 
-static bool is_open(const struct conn *conn) {
-    return conn != NULL && conn->state == CONN_OPEN;
-}
-
-/* The form of a message of a session, for its socket. */
-static struct message *form_of(struct hub *hub, struct conn *conn, struct message *message) {
-    return conn->compresses ? hub_compress_form(hub, conn, message) : message_ref(message);
-}
-
-static bool is_compressed(const struct message *form) {
-    return message_opcode(form) & OPCODE_COMPRESSED;
-}
-
-/* Replaces a message that waits for the client of a session, in its queue too. Takes over the
- * reference if it returns true. */
-static bool replace_counted(struct hub *hub, struct conn *conn, struct message *message) {
-    struct sent_entry *entry = hub_session_find(conn, message);
-    if (entry == NULL)
-        return false;
-    struct message *form = conn->peer == NULL ? NULL : form_of(hub, conn, message);
-    if (form != NULL && !outq_replace(&conn->out, form, conn->endpoint->max_backlog)) {
-        message_unref(form);
-        return false;
-    }
-    sent_ring_replace(&conn->session->sent, entry, message);
-    return true;
-}
-
-/* What a session keeps may be much, though its client reads. */
-static inline void note_kept(struct hub *hub, struct conn *conn) {
-    enum { FIRST = 16 * 1024 };
-    struct session *session = conn->session;
-    if (__builtin_expect(session->sent.bytes <= session->noted * 2 + FIRST, 1))
-        return;
-    session->noted = session->sent.bytes;
-    hub_queues_note(hub, conn);
-}
-
-/* Is there room for a message of a session, in its queue and among what it keeps? */
-static inline enum send_result admit_counted(struct hub *hub, struct conn *conn, size_t len) {
-    switch (hub_session_make_room(hub, conn, len)) {
-    case SESSION_FULL:
-        return refuse_slow(hub, conn);
-    case SESSION_OVER:
-        return SEND_CLOSED;
-    case SESSION_ROOM:
-        break;
-    }
-    if (conn->peer != NULL)
-        return admit(hub, conn, len);
-    stats_add(&hub->stats.messages_sent, 1);
-    return SEND_OK;
-}
-
-/* Queues a message for the socket of a session; takes over the reference. */
-static void push_form(struct hub *hub, struct conn *conn, struct message *form) {
-    if (is_compressed(form))
-        hub_compress_done(hub, conn, true);
-    hub_send_push(hub, conn, form);
-}
-
-/* The same of a payload. */
-static __attribute__((noinline)) void push_payload(struct hub *hub, struct conn *conn,
-                                                   enum opcode opcode, const void *payload,
-                                                   size_t len) {
-    static const struct slice no_key = {NULL, 0};
-    struct message *form =
-        conn->compresses ? hub_compress_payload(hub, conn, opcode, payload, len, no_key) : NULL;
-    if (form != NULL) {
-        push_form(hub, conn, form);
-        return;
-    }
-    outq_append_counted(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_runs);
-    mark_dirty(hub, conn);
-    note_slow(hub, conn);
-}
-
-/* Queues a message, whose reference it takes over, for an open connection with a session, which
- * keeps it until the client acknowledges it. */
-static enum send_result deliver_counted(struct hub *hub, struct conn *conn,
-                                        struct message *message) {
-    if (message->key_len > 0 && conflates(conn) && replace_counted(hub, conn, message)) {
-        note_kept(hub, conn);
-        return replaced(hub, conn);
-    }
-    enum send_result result = admit_counted(hub, conn, message->len);
-    if (result != SEND_OK) {
-        message_unref(message);
-        return result;
-    }
-    sent_ring_push(&conn->session->sent, message);
-    note_kept(hub, conn);
-    if (conn->peer != NULL)
-        push_form(hub, conn, form_of(hub, conn, message));
-    return SEND_OK;
-}
-
-/* The same of a payload. */
-static enum send_result send_counted(struct hub *hub, struct conn *conn, enum opcode opcode,
-                                     const void *payload, size_t len) {
-    enum send_result result = admit_counted(hub, conn, message_frame_size(len));
-    if (result != SEND_OK)
-        return result;
-    /* where the queue has something behind the newest run, the run must not grow in it */
-    if (!outq_empty(&conn->out) && !conn->compresses &&
-        !outq_ends_with(&conn->out, sent_ring_newest(&conn->session->sent)))
-        conn->session->sent.is_sealed = true;
-    size_t offset;
-    if (outq_empty(&conn->out))
-        sent_ring_start(&conn->session->sent);
-    struct message *run = sent_ring_append(&conn->session->sent, opcode, payload, len, &offset);
-    note_kept(hub, conn);
-    if (conn->peer == NULL)
-        return SEND_OK;
-    if (!conn->compresses && outq_push_rest(&conn->out, run, offset)) {
-        mark_dirty(hub, conn);
-        note_slow(hub, conn);
-    } else {
-        push_payload(hub, conn, opcode, payload, len);
-    }
-    return SEND_OK;
-}
-
-void hub_send_again(struct hub *hub, struct conn *conn, const struct sent_frame *frame) {
-    if (frame->message != NULL)
-        push_form(hub, conn, form_of(hub, conn, frame->message));
-    else
-        push_payload(hub, conn, frame->opcode, frame->payload.bytes, frame->payload.len);
-}
-
-void hub_send_note_replay(struct conn *conn) {
-    if (conn->out.bytes <= conn->endpoint->max_backlog / 2)
-        return;
-    conn->replayed = conn->out.bytes;
-    conn->was_slow = true; /* what is left of `replayed` ends with the queue */
-}
-
 /* The same for a connection with permessage-deflate: hub_compress_form() has made the message. */
 static __attribute__((noinline)) enum send_result deliver_form(struct hub *hub, struct conn *conn,
                                                                struct message *form) {
-    bool compressed = is_compressed(form);
+    bool compressed = message_is_compressed(form);
     enum send_result result = deliver(hub, conn, form);
     if (compressed)
         hub_compress_done(hub, conn, result == SEND_OK);
@@ -430,9 +286,9 @@ static __attribute__((noinline)) enum send_result deliver_form(struct hub *hub, 
 enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct message *message) {
     if (conn != NULL && conn_is_plain(conn))
         return deliver(hub, conn, message);
-    if (is_open(conn) && conn->session != NULL)
-        return deliver_counted(hub, conn, message);
-    enum send_result result = is_open(conn)
+    if (conn_is_open(conn) && conn->session != NULL)
+        return hub_send_session_deliver(hub, conn, message);
+    enum send_result result = conn_is_open(conn)
                                   ? deliver_form(hub, conn, hub_compress_form(hub, conn, message))
                                   : SEND_CLOSED;
     message_unref(message);
@@ -442,10 +298,10 @@ enum send_result hub_send_deliver_own(struct hub *hub, struct conn *conn, struct
 /* The rare cases of hub_send_deliver(). */
 static __attribute__((noinline)) enum send_result deliver_shared(struct hub *hub, struct conn *conn,
                                                                  struct message *message) {
-    if (!is_open(conn))
+    if (!conn_is_open(conn))
         return SEND_CLOSED;
     if (conn->session != NULL)
-        return deliver_counted(hub, conn, ref_cache_take(&hub->ref_cache, message));
+        return hub_send_session_deliver(hub, conn, ref_cache_take(&hub->ref_cache, message));
     if (conn->compresses)
         return deliver_form(hub, conn, hub_compress_form(hub, conn, message));
     return deliver(hub, conn, ref_cache_take(&hub->ref_cache, message));
@@ -463,30 +319,13 @@ enum send_result hub_send_deliver(struct hub *hub, struct conn *conn, struct mes
     return deliver_shared(hub, conn, message);
 }
 
-bool hub_send_replay(struct hub *hub, struct conn *conn, struct message *message) {
-    if (conn->session != NULL) {
-        if (hub_session_make_room(hub, conn, message->len) == SESSION_OVER)
-            return false;
-        sent_ring_push(&conn->session->sent, message_ref(message));
-    }
-    stats_add(&hub->stats.messages_sent, 1);
-    if (conn->peer == NULL)
-        return true;
-    push_form(hub, conn, form_of(hub, conn, message));
-    conn->replayed += message->len;
-    if (conn->out.bytes > conn->endpoint->max_backlog / 2)
-        conn->was_slow = true; /* what is left of `replayed` ends with the queue */
-    return true;
-}
-
 /* Queues a payload as it is, for an open connection with permessage-deflate. */
 static enum send_result send_plain(struct hub *hub, struct conn *conn, enum opcode opcode,
                                    const void *payload, size_t len) {
-    enum send_result result = admit(hub, conn, message_frame_size(len));
+    enum send_result result = hub_send_admit(hub, conn, message_frame_size(len));
     if (result == SEND_OK) {
         outq_append_few(&conn->out, opcode, payload, len);
-        mark_dirty(hub, conn);
-        note_slow(hub, conn);
+        hub_send_queued(hub, conn);
     }
     return result;
 }
@@ -502,7 +341,7 @@ static __attribute__((noinline)) enum send_result send_to_session(struct hub *hu
                                                                   struct conn *conn,
                                                                   enum opcode opcode,
                                                                   const void *payload, size_t len) {
-    return after_send(hub, conn, send_counted(hub, conn, opcode, payload, len));
+    return after_send(hub, conn, hub_send_session(hub, conn, opcode, payload, len));
 }
 
 /* The rare cases of hub_send(). */
@@ -511,7 +350,7 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
                                                                   enum opcode opcode,
                                                                   const void *payload, size_t len) {
     static const struct slice no_key = {NULL, 0};
-    if (!is_open(conn))
+    if (!conn_is_open(conn))
         return SEND_CLOSED;
     struct message *message = hub_compress_payload(hub, conn, opcode, payload, len, no_key);
     return after_send(hub, conn,
@@ -522,16 +361,15 @@ static __attribute__((noinline)) enum send_result send_compressed(struct hub *hu
 enum send_result hub_send(struct hub *hub, struct conn *conn, enum opcode opcode,
                           const void *payload, size_t len) {
     if (conn == NULL || !conn_is_plain(conn))
-        return is_open(conn) && conn->session != NULL
+        return conn_is_open(conn) && conn->session != NULL
                    ? send_to_session(hub, conn, opcode, payload, len)
                    : send_compressed(hub, conn, opcode, payload, len);
-    enum send_result result = admit(hub, conn, message_frame_size(len));
+    enum send_result result = hub_send_admit(hub, conn, message_frame_size(len));
     if (result != SEND_OK)
         return result;
     /* a client that reads nothing would hold a spare run, however little is in it */
     outq_append(&conn->out, opcode, payload, len, conn->blocked ? NULL : &hub->spare_runs);
-    mark_dirty(hub, conn);
-    note_slow(hub, conn);
+    hub_send_queued(hub, conn);
     return after_send(hub, conn, SEND_OK);
 }
 
@@ -543,13 +381,13 @@ size_t hub_backlog(struct hub *hub, conn_id id) {
 enum send_result hub_send_with(struct hub *hub, struct conn *conn, enum opcode opcode,
                                const void *payload, size_t len, struct slice key,
                                bool stays_plain) {
-    bool is_session = is_open(conn) && conn->session != NULL;
-    if ((key.len > 0 && conflates(conn)) || (is_session && (key.len > 0 || stays_plain))) {
+    bool is_session = conn_is_open(conn) && conn->session != NULL;
+    if ((key.len > 0 && hub_send_conflates(conn)) || (is_session && (key.len > 0 || stays_plain))) {
         struct message *message = message_new_keyed(opcode, payload, len, key);
         message->stays_plain = stays_plain;
         return after_send(hub, conn, hub_send_deliver_own(hub, conn, message));
     }
-    return stays_plain && is_open(conn) && conn->compresses
+    return stays_plain && conn_is_open(conn) && conn->compresses
                ? after_send(hub, conn, send_plain(hub, conn, opcode, payload, len))
                : hub_send(hub, conn, opcode, payload, len);
 }
@@ -572,30 +410,6 @@ static void push_kept(struct conn *conn, struct message **kept, struct message *
     outq_push(&conn->out, run);
 }
 
-static void queued(struct hub *hub, struct conn *conn) {
-    mark_dirty(hub, conn);
-    note_slow(hub, conn);
-}
-
-void hub_send_uncounted(struct hub *hub, struct conn *conn, enum opcode opcode, const void *payload,
-                        size_t len) {
-    struct message *message = message_new(opcode, payload, len);
-    message->is_uncounted = true;
-    hub_send_push(hub, conn, message);
-}
-
-enum send_result hub_send_heartbeat(struct hub *hub, conn_id id, const char *text, size_t len) {
-    struct conn *conn = hub_find(hub, id);
-    if (!is_open(conn) || conn->session == NULL)
-        return hub_send(hub, conn, OPCODE_TEXT, text, len);
-    if (conn->peer == NULL)
-        return SEND_CLOSED;
-    enum send_result result = admit(hub, conn, message_frame_size(len));
-    if (result == SEND_OK)
-        hub_send_uncounted(hub, conn, OPCODE_TEXT, text, len);
-    return result;
-}
-
 bool hub_send_ping_waits(const struct conn *conn) {
     return conn->ping != NULL && outq_waits(conn->ping);
 }
@@ -610,7 +424,7 @@ void hub_send_ping(struct hub *hub, struct conn *conn, enum opcode opcode, const
         hub_send_uncounted(hub, conn, opcode, payload, len);
     else
         outq_append_few(&conn->out, opcode, payload, len);
-    queued(hub, conn);
+    hub_send_queued(hub, conn);
 }
 
 /* RFC 6455 section 5.5.3: of many pings that were not answered yet, the latest needs an answer. */
@@ -621,7 +435,7 @@ void hub_answer_ping(struct hub *hub, struct conn *conn, const char *payload, si
         outq_append_few(&conn->out, OPCODE_PONG, payload, len);
     else if (conn->pong == NULL || !outq_rewrite(&conn->out, conn->pong, OPCODE_PONG, payload, len))
         push_kept(conn, &conn->pong, message_control_new(OPCODE_PONG, payload, len));
-    queued(hub, conn);
+    hub_send_queued(hub, conn);
 }
 
 void hub_send_forget_pings(struct conn *conn) {
