@@ -158,6 +158,8 @@ enum send_result hub_send_heartbeat(struct hub *hub, conn_id id, const char *tex
 /* The client is silent: closes the connection, or a session's socket, with 4408. */
 void hub_time_out(struct hub *hub, conn_id id);
 
+/* ---- hub_session_save.c: sessions that outlive the process ---- */
+
 /* The hub drains soon: its sessions do not end then but wait, so that the caller can save them.
  * hub_admitted() does not count those whose hooks have ended. */
 void hub_keep_sessions(struct hub *hub);
@@ -167,8 +169,6 @@ void hub_keep_sessions(struct hub *hub);
 bool hub_detach_sessions(struct hub *hub);
 /* The clients may come back after all. */
 void hub_attach_sessions(struct hub *hub);
-
-/* ---- hub_session_save.c: sessions as bytes ---- */
 
 /* Calls f for each session that waits; f must not call other functions of the hub than
  * hub_session_save(). */

@@ -214,10 +214,6 @@ void hub_session_end_waiting(struct hub *hub, struct conn *conn);
 void hub_session_greet(struct hub *hub, struct conn *conn, bool resumed);
 /* `code`: of the lost socket; or 0. */
 void hub_session_log(const struct conn *conn, const char *event, unsigned code);
-/* The hub drains. False: the connection is no session that is kept, and closes. */
-bool hub_session_keep(struct hub *hub, struct conn *conn);
-/* The number of sessions that wait, and of which no hook runs or is due. */
-uint32_t hub_sessions_at_rest(const struct hub *hub);
 /* The time of a waiting session is over. */
 void hub_session_expire(struct hub *hub, struct conn *conn);
 /* Ends a waiting session; its candidate begins a new one. */
@@ -270,6 +266,13 @@ void hub_session_candidate_gone(struct hub *hub, const struct conn *candidate);
 void hub_session_turn_away(struct hub *hub, struct conn *conn, unsigned code, const char *reason);
 /* The session ends: its candidate, if there is one, begins one of its own. */
 void hub_session_release_candidate(struct hub *hub, struct conn *conn);
+
+/* ---- hub_session_save.c ---- */
+
+/* The hub drains. False: the connection is no session that is kept, and closes. */
+bool hub_session_keep(struct hub *hub, struct conn *conn);
+/* The number of sessions that wait, and of which no hook runs or is due. */
+uint32_t hub_sessions_at_rest(const struct hub *hub);
 
 /* ---- hub_reload.c ---- */
 

@@ -444,40 +444,6 @@ bool hub_session_close_socket(struct hub *hub, struct conn *conn, unsigned code,
 
 /* ---- the end ---- */
 
-void hub_keep_sessions(struct hub *hub) {
-    hub->keeps_sessions = true;
-}
-
-bool hub_detach_sessions(struct hub *hub) {
-    uint32_t at = 0, waiting = 0;
-    hub->keeps_sessions = true;
-    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
-        hub_session_keep(hub, conn);
-        waiting += conn_waits(conn);
-    }
-    return hub_sessions_at_rest(hub) == waiting;
-}
-
-void hub_attach_sessions(struct hub *hub) {
-    hub->keeps_sessions = false;
-}
-
-bool hub_session_keep(struct hub *hub, struct conn *conn) {
-    if (!hub->keeps_sessions || !hub_session_can_wait(hub, conn))
-        return false;
-    if (conn->peer != NULL)
-        return hub_session_close_socket(hub, conn, CLOSE_RESTART, slice_of("restart"), false);
-    hub_session_turn_away(hub, conn, CLOSE_RESTART, "restart");
-    return true;
-}
-
-uint32_t hub_sessions_at_rest(const struct hub *hub) {
-    uint32_t at = 0, count = 0;
-    for (const struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
-        count += conn_waits(conn) && !conn->busy && conn->due == 0 && inbox_empty(conn->inbox);
-    return count;
-}
-
 void hub_session_end(struct hub *hub, struct conn *conn, const char *reason) {
     hub_session_release_candidate(hub, conn);
     hub_close_waiting(hub, conn, conn->session->lost_code, slice_of(reason));

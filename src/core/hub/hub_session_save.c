@@ -1,10 +1,12 @@
-/* hub_session_save.c -- sessions as bytes, and back, in this process or in a later one. See hub.h.
+/* hub_session_save.c -- sessions that outlive the process: they come to rest, without a socket and
+ * without a hook, and are bytes then, of which this process or a later one makes sessions again.
+ * See hub.h.
  *
- * In this order: the id, as text; the endpoint's path and the kind of its codec; the secret; the
- * milliseconds until the end; the code of the lost socket; the number of the client's messages that
- * were handled; the numbers of the last message that was sent and of the last that a socket has
- * taken; the messages that are kept, each with its opcode, flags, payload and key; the rooms, each
- * with its name and info, that of its user among them. */
+ * The bytes, in this order: the id, as text; the endpoint's path and the kind of its codec; the
+ * secret; the milliseconds until the end; the code of the lost socket; the number of the client's
+ * messages that were handled; the numbers of the last message that was sent and of the last that a
+ * socket has taken; the messages that are kept, each with its opcode, flags, payload and key; the
+ * rooms, each with its name and info, that of its user among them. */
 #include "core/hub/hub_internal.h"
 
 #include "base/mem.h"
@@ -12,6 +14,42 @@
 #include <string.h>
 
 enum { STAYS_PLAIN = 0x80 };
+
+/* ---- they come to rest ---- */
+
+void hub_keep_sessions(struct hub *hub) {
+    hub->keeps_sessions = true;
+}
+
+bool hub_detach_sessions(struct hub *hub) {
+    uint32_t at = 0, waiting = 0;
+    hub->keeps_sessions = true;
+    for (struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;) {
+        hub_session_keep(hub, conn);
+        waiting += conn_waits(conn);
+    }
+    return hub_sessions_at_rest(hub) == waiting;
+}
+
+void hub_attach_sessions(struct hub *hub) {
+    hub->keeps_sessions = false;
+}
+
+bool hub_session_keep(struct hub *hub, struct conn *conn) {
+    if (!hub->keeps_sessions || !hub_session_can_wait(hub, conn))
+        return false;
+    if (conn->peer != NULL)
+        return hub_session_close_socket(hub, conn, CLOSE_RESTART, slice_of("restart"), false);
+    hub_session_turn_away(hub, conn, CLOSE_RESTART, "restart");
+    return true;
+}
+
+uint32_t hub_sessions_at_rest(const struct hub *hub) {
+    uint32_t at = 0, count = 0;
+    for (const struct conn *conn; (conn = slots_next(&hub->conns, &at)) != NULL;)
+        count += conn_waits(conn) && !conn->busy && conn->due == 0 && inbox_empty(conn->inbox);
+    return count;
+}
 
 /* ---- out ---- */
 
