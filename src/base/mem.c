@@ -104,6 +104,14 @@ char *mem_strndup(const char *bytes, size_t len) {
     return copy;
 }
 
+char *mem_concat(const char *first, const char *second) {
+    size_t len = strlen(first), size = strlen(second) + 1;
+    char *both = mem_alloc(len + size);
+    memcpy(both, first, len);
+    memcpy(both + len, second, size);
+    return both;
+}
+
 void mem_free(void *p) {
     free(p);
 }

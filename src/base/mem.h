@@ -25,6 +25,9 @@ char *mem_strdup(const char *text);
 /* A copy of `len` bytes with a NUL after them; the caller frees it. */
 char *mem_strndup(const char *bytes, size_t len);
 
+/* Two C strings in one; the caller frees it. */
+char *mem_concat(const char *first, const char *second);
+
 /* Accepts NULL. */
 void mem_free(void *p);
 

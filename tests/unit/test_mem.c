@@ -54,6 +54,12 @@ static void test_copies(void **state) {
     copy = mem_strndup("abc", 0);
     assert_string_equal(copy, "");
     mem_free(copy);
+    copy = mem_concat("ab", "cde");
+    assert_string_equal(copy, "abcde");
+    mem_free(copy);
+    copy = mem_concat("", "");
+    assert_string_equal(copy, "");
+    mem_free(copy);
 }
 
 static void want_too_much(int which) {

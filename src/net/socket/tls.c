@@ -16,7 +16,6 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
@@ -320,9 +319,7 @@ static void refuse(struct tls *tls, const char *refusal, const char *what, const
     if (tls->state == TLS_BROKEN)
         return;
     tls->refusal = refusal;
-    size_t size = strlen(what) + strlen(which) + 1;
-    tls->why_text = mem_alloc(size);
-    snprintf(tls->why_text, size, "%s%s", what, which);
+    tls->why_text = mem_concat(what, which);
     fail(tls, tls->why_text);
 }
 

@@ -152,20 +152,13 @@ static void read_sections(const struct state_file *file, struct state *state,
 
 /* ---- names ---- */
 
-static char *join(const char *one, const char *other) {
-    size_t size = strlen(one) + strlen(other) + 1;
-    char *name = mem_alloc(size);
-    snprintf(name, size, "%s%s", one, other);
-    return name;
-}
-
 /* The name as it is from every working folder. */
 static char *absolute(const char *file) {
     char folder[4096];
     if (file[0] == '/' || getcwd(folder, sizeof folder - 1) == NULL)
         return mem_strdup(file);
     strcat(folder, "/");
-    return join(folder, file);
+    return mem_concat(folder, file);
 }
 
 /* As 20261130T211500Z. */
@@ -212,7 +205,7 @@ void state_free(struct state *state) {
 static void put_aside(const char *file, const char *why) {
     char time_text[32], error[PROBLEM_BYTES];
     write_time(time_text, wall_ms());
-    char *bad = join(file, ".bad-"), *aside = join(bad, time_text);
+    char *bad = mem_concat(file, ".bad-"), *aside = mem_concat(bad, time_text);
     struct log_line line;
     bool good = rename(file, aside) == 0;
     snprintf(error, sizeof error, "%s: %s", file, why);
@@ -444,7 +437,7 @@ void state_log_taken(struct state *state, unsigned workers) {
 void state_begin_serving(struct state *state) {
     if (state->file == NULL)
         return;
-    char *taken = join(state->file, ".taken");
+    char *taken = mem_concat(state->file, ".taken");
     state_lock_mark(&state->running, true);
     if (state->read.bytes.len > 0 && !state->is_passed)
         state->is_moved = rename(state->file, taken) == 0;
@@ -462,7 +455,7 @@ void state_begin_serving(struct state *state) {
 void state_end_start(struct state *state, bool serves) {
     if (state->file == NULL)
         return;
-    char *taken = join(state->file, ".taken");
+    char *taken = mem_concat(state->file, ".taken");
     if (!serves)
         state_lock_mark(&state->running, false);
     if (state->is_moved && serves)

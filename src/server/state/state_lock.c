@@ -15,8 +15,6 @@
 
 enum { NUMBER_BYTES = 32, MAX_TRIES = 10 };
 
-static const char suffix[] = ".running";
-
 static long read_number(int fd) {
     char text[NUMBER_BYTES];
     ssize_t len = pread(fd, text, sizeof text - 1, 0);
@@ -44,9 +42,7 @@ static int open_file(const char *path) {
 }
 
 bool state_lock_take(struct state_lock *lock, const char *file, const struct error_text *problem) {
-    size_t size = strlen(file) + sizeof suffix;
-    char *path = mem_alloc(size);
-    snprintf(path, size, "%s%s", file, suffix);
+    char *path = mem_concat(file, ".running");
     *lock = (struct state_lock){.path = path, .fd = -1};
     problem->text[0] = '\0';
     for (int tries = 0; tries < MAX_TRIES; tries++) {

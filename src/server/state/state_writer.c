@@ -77,19 +77,12 @@ static void add(struct sink *sink, const void *bytes, size_t len) {
     }
 }
 
-static char *with_suffix(const char *file, const char *suffix) {
-    size_t size = strlen(file) + strlen(suffix) + 1;
-    char *name = mem_alloc(size);
-    snprintf(name, size, "%s%s", file, suffix);
-    return name;
-}
-
 struct state_writer *state_writer_open(const char *file, uint64_t now_ms) {
     struct state_writer *writer = mem_zalloc(sizeof *writer);
     unsigned char header[STATE_HEADER_BYTES];
     writer->sink.write = add;
     writer->file = mem_strdup(file);
-    writer->temporary = with_suffix(file, ".tmp");
+    writer->temporary = mem_concat(file, ".tmp");
     writer->written_ms = now_ms;
     unlink(writer->temporary);
     writer->fd = open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
