@@ -46,6 +46,12 @@ void state_file_header(unsigned char header[STATE_HEADER_BYTES], uint64_t len,
     put(header + 24, 8, written_ms);
 }
 
+void state_file_section(unsigned char header[STATE_SECTION_BYTES], uint32_t type, uint64_t len) {
+    put(header, 4, type);
+    put(header + 4, 4, 0);
+    put(header + 8, 8, len);
+}
+
 void state_file_set_crc(unsigned char header[STATE_HEADER_BYTES], uint32_t crc, uint64_t len) {
     uint32_t first = state_file_crc(0, header + CRC_AT + 4, STATE_HEADER_BYTES - CRC_AT - 4);
     put(header + CRC_AT, 4, crc32_combine(first, crc, (z_off_t)(len - STATE_HEADER_BYTES)));

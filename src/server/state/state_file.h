@@ -54,6 +54,8 @@ void state_file_close(struct state_file *file); /* accepts all zeros */
 
 /* Writes the first bytes of a file. */
 void state_file_header(unsigned char header[STATE_HEADER_BYTES], uint64_t len, uint64_t written_ms);
+/* Writes the first bytes of a section; `len`: of what follows them. */
+void state_file_section(unsigned char header[STATE_SECTION_BYTES], uint32_t type, uint64_t len);
 /* Sets the CRC-32. `crc`: of the bytes from STATE_HEADER_BYTES on. */
 void state_file_set_crc(unsigned char header[STATE_HEADER_BYTES], uint32_t crc, uint64_t len);
 /* The CRC-32 of bytes, continued from that of the bytes before them; 0: there are none. */

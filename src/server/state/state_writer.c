@@ -25,7 +25,8 @@ struct state_writer {
     uint64_t written_ms;
     uint64_t at;         /* bytes of the file, with those of the buffer */
     uint64_t section_at; /* where the section begins that is not ended */
-    size_t len;          /* bytes of the buffer */
+    enum state_section section_type;
+    size_t len; /* bytes of the buffer */
     char buffer[BUFFER_BYTES];
 };
 
@@ -106,29 +107,24 @@ void state_writer_free(struct state_writer *writer) {
     mem_free(writer);
 }
 
-static void put(unsigned char *bytes, size_t len, uint64_t number) {
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = (unsigned char)(number >> (8 * i));
-}
-
 struct sink *state_writer_begin(struct state_writer *writer, enum state_section type) {
-    unsigned char header[STATE_SECTION_BYTES] = {0};
-    put(header, 4, type);
+    unsigned char header[STATE_SECTION_BYTES] = {0}; /* state_writer_end() writes it */
+    writer->section_type = type;
     writer->section_at = writer->at;
     add(&writer->sink, header, sizeof header);
     return &writer->sink;
 }
 
 void state_writer_end(struct state_writer *writer) {
-    unsigned char len[8];
-    put(len, 8, writer->at - writer->section_at - STATE_SECTION_BYTES);
-    uint64_t place = writer->section_at + 8, buffered = writer->at - writer->len;
+    unsigned char header[STATE_SECTION_BYTES];
+    uint64_t place = writer->section_at, buffered = writer->at - writer->len;
+    state_file_section(header, writer->section_type, writer->at - place - STATE_SECTION_BYTES);
     if (writer->error == 0 && place >= buffered) {
-        memcpy(writer->buffer + (place - buffered), len, sizeof len);
+        memcpy(writer->buffer + (place - buffered), header, sizeof header);
         return;
     }
     flush(writer);
-    write_at(writer, len, sizeof len, place);
+    write_at(writer, header, sizeof header, place);
 }
 
 uint64_t state_writer_written_ms(const struct state_writer *writer) {
