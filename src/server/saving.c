@@ -61,7 +61,7 @@ static void advance(struct saving *saving) {
 static void write_all(struct saving *saving) {
     saving->worker = 0;
     saving->phase = SAVING_WRITING;
-    if (state_begin_save(saving->state) != NULL) {
+    if (state_begin_save(saving->state)) {
         advance(saving);
         return;
     }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "core/hub/hub.h"
 #include "server/state/state_lock.h"
+#include "server/state/state_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -232,22 +233,36 @@ static int open_file(const char *file) {
     return open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
 
-/* Takes the file of `state`. False: see state_take(). */
-static bool take(struct state *state, const struct error_text *problem) {
-    char why[PROBLEM_BYTES];
-    uint64_t began = clock_monotonic_ns();
+/* Locks the file of `state`. False: the server cannot start with it. */
+static bool lock_file(struct state *state, const struct error_text *problem) {
     if (!check_type(state->file, problem) ||
         !state_lock_take(&state->running, state->file, problem))
         return false;
     if (problem->text[0] != '\0')
         log_event(LOG_ERROR, "state_failed", problem->text);
+    return true;
+}
+
+/* Takes what the descriptor has. False: nothing, because it cannot be used. */
+static bool read_state(struct state *state, int fd, const struct error_text *why) {
+    uint64_t began_ns = clock_monotonic_ns();
+    bool good = state_file_read(fd, state_check_section, &state->read, why);
+    if (good)
+        read_sections(&state->read, state, &state->counts);
+    state->took_ns = clock_monotonic_ns() - began_ns;
+    return good;
+}
+
+/* Takes the file of `state`. False: see state_take(). */
+static bool take(struct state *state, const struct error_text *problem) {
+    char why[PROBLEM_BYTES];
+    if (!lock_file(state, problem))
+        return false;
     int fd = open_file(state->file);
     if (fd < 0 && errno != ENOENT) {
         snprintf(why, sizeof why, "it cannot be opened: %s", strerror(errno));
         put_aside(state->file, why);
-    } else if (fd >= 0 && state_file_read(fd, state_check_section, &state->read,
-                                          &(struct error_text){why, sizeof why})) {
-        read_sections(&state->read, state, &state->counts);
+    } else if (fd >= 0 && read_state(state, fd, &(struct error_text){why, sizeof why})) {
         state->running.lost = 0;
     } else if (fd >= 0) {
         put_aside(state->file, why);
@@ -258,7 +273,6 @@ static bool take(struct state *state, const struct error_text *problem) {
         log_eventf(LOG_WARN, "state_lost",
                    "process %ld has ended without writing %s, as by kill -9: what it kept is lost",
                    state->running.lost, state->file);
-    state->took_ns = clock_monotonic_ns() - began;
     return true;
 }
 
@@ -275,20 +289,13 @@ bool state_receive(struct state *state, int fd, const struct error_text *problem
         state->is_usable = take(state, problem);
         return state->is_usable;
     }
-    if (!check_type(state->file, problem) ||
-        !state_lock_take(&state->running, state->file, problem))
+    if (!lock_file(state, problem))
         return false;
     state->running.lost = 0;
-    uint64_t began = clock_monotonic_ns();
-    if (state_file_read(fd, state_check_section, &state->read,
-                        &(struct error_text){why, sizeof why})) {
-        state->is_passed = true;
-        read_sections(&state->read, state, &state->counts);
-    } else {
+    state->is_passed = read_state(state, fd, &(struct error_text){why, sizeof why});
+    if (!state->is_passed)
         log_eventf(LOG_ERROR, "state_lost", "the state of the running process cannot be used: %s",
                    why);
-    }
-    state->took_ns = clock_monotonic_ns() - began;
     return true;
 }
 
@@ -477,9 +484,9 @@ static void add_left_out(void *user, const char *path, const char *what) {
     state->left_out.more += !add_name(&state->left_out, name);
 }
 
-struct state_writer *state_begin_save(struct state *state) {
-    if (state->file == NULL || !state->is_usable)
-        return NULL;
+bool state_begin_save(struct state *state) {
+    if (!state_is_used(state))
+        return false;
     state->began_ns = clock_monotonic_ns();
     state->written = (struct counts){0};
     state->left_out = (struct left_out){0};
@@ -498,7 +505,7 @@ struct state_writer *state_begin_save(struct state *state) {
     state_writer_end(state->writer);
     state->written.rooms_bytes =
         (size_t)(state_writer_bytes(state->writer) - before - STATE_SECTION_BYTES);
-    return state->writer;
+    return true;
 }
 
 struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name) {
@@ -550,14 +557,15 @@ static void log_left_out(const struct state *state) {
     log_end(&line);
 }
 
-bool state_end_save(struct state *state) {
-    char why[PROBLEM_BYTES];
+/* Logs that the state was written, or why not (`why`), and frees the writer. `file`: its name, or
+ * NULL. */
+static void end_writing(struct state *state, const char *event, const char *file, const char *why) {
     struct log_line line;
     log_left_out(state);
-    bool good = state_writer_place(state->writer, &(struct error_text){why, sizeof why});
-    if (good) {
-        log_begin(&line, LOG_INFO, "state_written");
-        log_str(&line, "file", state->file);
+    if (why == NULL) {
+        log_begin(&line, LOG_INFO, event);
+        if (file != NULL)
+            log_str(&line, "file", file);
         log_int(&line, "bytes", (int64_t)state_writer_bytes(state->writer));
         log_counts(&line, &state->written);
         log_num(&line, "seconds", (double)(clock_monotonic_ns() - state->began_ns) / 1e9);
@@ -567,26 +575,20 @@ bool state_end_save(struct state *state) {
     }
     state_writer_free(state->writer);
     state->writer = NULL;
+}
+
+bool state_end_save(struct state *state) {
+    char why[PROBLEM_BYTES];
+    bool good = state_writer_place(state->writer, &(struct error_text){why, sizeof why});
+    end_writing(state, "state_written", state->file, good ? NULL : why);
     state_lock_release(&state->running, !good);
     return good && state->missing[0] == '\0';
 }
 
 int state_end_pass(struct state *state) {
     char why[PROBLEM_BYTES];
-    struct log_line line;
-    log_left_out(state);
     int fd = state_writer_detach(state->writer, &(struct error_text){why, sizeof why});
-    if (fd >= 0) {
-        log_begin(&line, LOG_INFO, "state_passed");
-        log_int(&line, "bytes", (int64_t)state_writer_bytes(state->writer));
-        log_counts(&line, &state->written);
-        log_num(&line, "seconds", (double)(clock_monotonic_ns() - state->began_ns) / 1e9);
-        log_end(&line);
-    } else {
-        log_eventf(LOG_ERROR, "state_failed", "the state is lost: %s", why);
-    }
-    state_writer_free(state->writer);
-    state->writer = NULL;
+    end_writing(state, "state_passed", NULL, fd >= 0 ? NULL : why);
     state_lock_release(&state->running, false);
     return fd;
 }

@@ -9,10 +9,10 @@
 #define TIDEWIRE_SERVER_STATE_STATE_H
 
 #include "base/error_text.h"
+#include "base/packing.h"
 #include "core/bus/bus.h"
 #include "core/store/shared.h"
 #include "script/plain/plain_data.h"
-#include "server/state/state_writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -64,8 +64,8 @@ void state_end_start(struct state *state, bool serves);
 
 /* ---- the end ---- */
 
-/* Begins to write the state, and writes the stores. NULL: the app has no state file. */
-struct state_writer *state_begin_save(struct state *state);
+/* Begins to write the state, and writes the stores. False: the app has no state file. */
+bool state_begin_save(struct state *state);
 /* Opens a section for one table of tw.keep; its value goes into the sink. */
 struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name);
 void state_end_keep(struct state *state);
