@@ -355,6 +355,19 @@ describe("a state file", function()
     assert.same({}, third:log_lines("event=left_out"))
   end)
 
+  it("says so of tables of any name", function()
+    local first = start({ workers = 3 })
+    for worker = 0, 2 do
+      ask_on(first, worker, [[tw.keep("\0").x, tw.keep("a\0b").x = 1, 2]])
+    end
+    stop(first)
+    local second = start({ workers = 1 })
+    local lines = second:log_lines("event=left_out")
+    assert.equal(1, #lines)
+    assert.matches('names="a, loads, top" tables=8', lines[1])
+    assert.same({ 1, 2 }, { ask(second, [[return tw.keep("\0").x, tw.keep("a\0b").x]]) })
+  end)
+
   it("has what hooks of the end have changed", function()
     local ending = app:gsub("on_load =",
       'on_stop = function() tw.keep("end").by = "on_stop" end, on_load =')

@@ -361,17 +361,19 @@ bool state_is_used(const struct state *state) {
     return state->file != NULL && state->is_usable;
 }
 
-/* Adds a name, if there is room and it is not there. False: there is no room. */
-static bool add_name(struct left_out *list, const char *name) {
+/* Adds a name, if it is not there; without room for it, counts it. */
+static void add_name(struct left_out *list, const char *name) {
     size_t len = strlen(name);
+    if (len == 0) /* it begins with a NUL */
+        return;
     for (const char *at = list->names; (at = strstr(at, name)) != NULL; at += len)
         if ((at == list->names || at[-1] == ' ') && (at[len] == '\0' || at[len] == ','))
-            return true;
+            return;
     if (list->len + len + 3 > sizeof list->names)
-        return false;
-    list->len += (size_t)snprintf(list->names + list->len, sizeof list->names - list->len, "%s%s",
-                                  list->len == 0 ? "" : ", ", name);
-    return true;
+        list->more++;
+    else
+        list->len += (size_t)snprintf(list->names + list->len, sizeof list->names - list->len,
+                                      "%s%s", list->len == 0 ? "" : ", ", name);
 }
 
 static void log_dropped(struct state *state, unsigned workers) {
@@ -384,7 +386,7 @@ static void log_dropped(struct state *state, unsigned workers) {
         state->counts.dropped++;
         snprintf(name, sizeof name, "%.*s", (int)(kept->name.len < 100 ? kept->name.len : 100),
                  kept->name.bytes);
-        list.more += !add_name(&list, name);
+        add_name(&list, name);
     }
     if (state->counts.dropped == 0)
         return;
@@ -481,7 +483,7 @@ static void add_left_out(void *user, const char *path, const char *what) {
     char name[NAMES_BYTES];
     (void)what;
     snprintf(name, sizeof name, "%s%s", state->keep_name, path);
-    state->left_out.more += !add_name(&state->left_out, name);
+    add_name(&state->left_out, name);
 }
 
 bool state_begin_save(struct state *state) {
