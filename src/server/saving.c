@@ -13,6 +13,20 @@ enum {
 
 static void on_timer(uv_timer_t *timer);
 
+/* Asks all workers. */
+static void ask_all(struct saving *saving, enum state_step step) {
+    for (unsigned i = 0; i < workers_count(saving->workers); i++)
+        workers_begin_state(saving->workers, i, step);
+}
+
+/* Have all done what they were asked? */
+static bool all_are_done(const struct saving *saving) {
+    for (unsigned i = 0; i < workers_count(saving->workers); i++)
+        if (!workers_state_is_done(saving->workers, i))
+            return false;
+    return true;
+}
+
 /* The next process has failed, and may not have ended yet: then the timer tries again. */
 static void take_file(struct saving *saving) {
     saving->tries--;
@@ -25,8 +39,7 @@ static void take_back(struct saving *saving) {
     saving->is_taken_back = false;
     saving->phase = SAVING_IDLE;
     saving->tries = LOCK_TRIES;
-    for (unsigned i = 0; i < workers_count(saving->workers); i++)
-        workers_begin_state(saving->workers, i, STATE_STEP_ATTACH);
+    ask_all(saving, STATE_STEP_ATTACH);
     take_file(saving);
 }
 
@@ -71,9 +84,16 @@ static void write_all(struct saving *saving) {
         saving->on_passed(saving->user, -1);
 }
 
-static void detach(struct saving *saving) {
-    for (unsigned i = 0; i < workers_count(saving->workers); i++)
-        workers_begin_state(saving->workers, i, STATE_STEP_DETACH);
+/* Begins to write when the sessions rest, or when they have had the time to. */
+static void check_rest(struct saving *saving) {
+    if (workers_sessions_rest(saving->workers) ||
+        uv_now(saving->timer.loop) >= saving->deadline_ms) {
+        for (unsigned i = 0; i < workers_count(saving->workers); i++)
+            workers_withdraw_state(saving->workers, i);
+        write_all(saving);
+    } else if (all_are_done(saving)) {
+        ask_all(saving, STATE_STEP_DETACH); /* again, to see whether they rest */
+    }
 }
 
 static void on_timer(uv_timer_t *timer) {
@@ -83,17 +103,7 @@ static void on_timer(uv_timer_t *timer) {
         return;
     }
     if (saving->phase == SAVING_DETACHING) {
-        if (workers_sessions_rest(saving->workers) || uv_now(timer->loop) >= saving->deadline_ms) {
-            for (unsigned i = 0; i < workers_count(saving->workers); i++)
-                workers_withdraw_state(saving->workers, i);
-            write_all(saving);
-        } else {
-            bool all = true;
-            for (unsigned i = 0; i < workers_count(saving->workers); i++)
-                all = all && workers_state_is_done(saving->workers, i);
-            if (all)
-                detach(saving); /* again, to see whether they rest */
-        }
+        check_rest(saving);
         return;
     }
     if (!workers_withdraw_state(saving->workers, saving->worker))
@@ -128,7 +138,7 @@ void saving_pass(struct saving *saving, void (*on_passed)(void *user, int fd), v
     saving->is_done = false;
     saving->phase = SAVING_DETACHING;
     saving->deadline_ms = uv_now(saving->timer.loop) + REST_MS;
-    detach(saving);
+    ask_all(saving, STATE_STEP_DETACH);
     uv_timer_start(&saving->timer, on_timer, ASK_MS, ASK_MS);
 }
 
