@@ -158,10 +158,9 @@ static void on_poll_closed(uv_handle_t *handle) {
 }
 
 void upgrade_new_close(struct upgrade_new *upgrade) {
-    if (upgrade->fd >= 0 && upgrade->state_fd >= 0)
+    if (upgrade->state_fd >= 0)
         close(upgrade->state_fd);
-    if (upgrade->fd >= 0)
-        upgrade->state_fd = -1;
+    upgrade->state_fd = -1;
     if (upgrade->fd >= 0 && !uv_is_closing((uv_handle_t *)&upgrade->poll))
         uv_close((uv_handle_t *)&upgrade->poll, on_poll_closed);
 }

@@ -54,9 +54,8 @@ void upgrade_new_ready(struct upgrade_new *upgrade);
 bool upgrade_new_wait(struct upgrade_new *upgrade, enum upgrade_new_state wanted, char *error,
                       size_t error_size);
 
-/* Closes the connection: before UPGRADE_NEW_DONE the running process serves on. The loop must run
- * once more. Accepts all zeros but for `fd` -1. Closes `state_fd` as
- * well. */
+/* Closes the connection and `state_fd`: before UPGRADE_NEW_DONE the running process serves on. The
+ * loop must run once more. Accepts all zeros but for `fd` and `state_fd`, which are -1. */
 void upgrade_new_close(struct upgrade_new *upgrade);
 
 #endif
