@@ -480,7 +480,7 @@ static int serve(struct server *server) {
     }
     resources_raise_descriptors(app->max_connections);
     if (!server->settings->upgrade && !take_state(server, app))
-        return server->settings->upgrade ? EXIT_FAILED : EXIT_CLEAN;
+        return EXIT_CLEAN;
     int code = EXIT_FAILED;
     if (open_and_accept(server, app)) {
         while (server->drain.phase != DRAIN_OVER &&
