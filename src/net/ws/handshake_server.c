@@ -95,6 +95,7 @@ static void agree_on_compression(const struct candidate *candidate,
 static void refuse_by_close(struct handshake_server *server, const struct candidate *candidate,
                             const struct handshake_answer *answer) {
     struct ip_count *address;
+    http_log(candidate->http, answer->status);
     const struct ws_refusal refusal = {answer->endpoint, (unsigned)answer->status, answer->body,
                                        answer->body_len};
     struct stream *stream = switch_protocols(server, candidate, answer->subprotocol, "", &address);
@@ -125,7 +126,6 @@ static void refuse_user(struct handshake_server *server, const struct candidate 
     refusal.why = why;
     hub_unassign(server->hub, candidate->conn);
     note_refusal(server, candidate, &refusal);
-    http_log(candidate->http, refusal.status);
     refuse_by_close(server, candidate, &refusal);
 }
 
@@ -178,7 +178,6 @@ static void ask(struct handshake_server *server, const struct candidate *candida
     }
     note_refusal(server, candidate, &answer);
     if (answer.status >= CLOSE_FIRST_PRIVATE) {
-        http_log(candidate->http, answer.status);
         refuse_by_close(server, candidate, &answer);
         return;
     }
