@@ -43,7 +43,7 @@ static int core_state_save_keep(lua_State *L) {
         return 0;
     struct sink *sink = state->begin_keep(state->user, options->worker, name);
     plain_data_pack(L, 2, sink, state->left_out(state->user));
-    state->end_keep(state->user);
+    state->end_part(state->user);
     return 0;
 }
 
@@ -81,7 +81,7 @@ static int core_state_save_session(lua_State *L) {
     buffer_free(&bytes);
     plain_data_pack(L, 2, sink, state->left_out(state->user));
     plain_data_pack(L, 3, sink, state->left_out(state->user));
-    state->end_session(state->user);
+    state->end_part(state->user);
     return 0;
 }
 

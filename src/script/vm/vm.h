@@ -37,12 +37,11 @@ struct vm_state_functions {
     /* The table of tw.keep with this index that the worker has kept. False: there are no more. */
     bool (*keep)(void *user, unsigned worker, size_t index, struct slice *name,
                  struct slice *value);
-    /* Between both calls a table of tw.keep is written, into the sink. */
+    /* Until end_part() a table of tw.keep is written, into the sink. */
     struct sink *(*begin_keep)(void *user, unsigned worker, struct slice name);
-    void (*end_keep)(void *user);
     /* The same for a session of an endpoint with this path. */
     struct sink *(*begin_session)(void *user, struct slice path);
-    void (*end_session)(void *user);
+    void (*end_part)(void *user);
     /* Where the names of values that are left out go. */
     const struct plain_data_left_out *(*left_out)(void *user);
 };

@@ -520,15 +520,15 @@ struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice
     return sink;
 }
 
-void state_end_keep(struct state *state) {
-    state_writer_end(state->writer);
-}
-
 struct sink *state_begin_session(struct state *state, struct slice path) {
     snprintf(state->keep_name, sizeof state->keep_name, "conn(%.*s)",
              (int)(path.len < 100 ? path.len : 100), path.bytes);
     state->written.sessions++;
     return state_writer_begin(state->writer, STATE_SESSION);
+}
+
+void state_end_part(struct state *state) {
+    state_writer_end(state->writer);
 }
 
 const struct plain_data_left_out *state_left_out(struct state *state) {

@@ -68,9 +68,10 @@ void state_end_start(struct state *state, bool serves);
 bool state_begin_save(struct state *state);
 /* Opens a section for one table of tw.keep; its value goes into the sink. */
 struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name);
-void state_end_keep(struct state *state);
 /* The same for a session, of an endpoint with this path. */
 struct sink *state_begin_session(struct state *state, struct slice path);
+/* Ends the section. */
+void state_end_part(struct state *state);
 /* Does the app have a state file? Then sessions outlive the drain. Any thread. */
 bool state_is_used(const struct state *state);
 /* Where the names of values that are left out go. */

@@ -267,12 +267,12 @@ static struct sink *begin_keep(void *state, unsigned worker, struct slice name) 
     return state_begin_keep(state, worker, name);
 }
 
-static void end_part(void *state) {
-    state_end_keep(state);
-}
-
 static struct sink *begin_session(void *state, struct slice path) {
     return state_begin_session(state, path);
+}
+
+static void end_part(void *state) {
+    state_end_part(state);
 }
 
 static const struct plain_data_left_out *left_out(void *state) {
@@ -361,8 +361,8 @@ struct worker *worker_new(unsigned number, struct process *process,
         .on_exit_user = events->user,
         .upstreams = upstreams_functions(worker->upstreams),
         .cosockets = cosockets_functions(worker->cosockets),
-        .state = {process->state, take_state, find_keep, begin_keep, end_part, begin_session,
-                  end_part, left_out},
+        .state = {process->state, take_state, find_keep, begin_keep, begin_session, end_part,
+                  left_out},
     };
     worker->vm = vm_new(&vm_options);
     if (worker->vm == NULL) {
