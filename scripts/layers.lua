@@ -80,6 +80,7 @@ layers.private = {
   ["core/hub/inbox.h"] = true,
   ["core/hub/room.h"] = true,
   ["script/json/json_c_parts.h"] = true,
+  ["server/state/state_parts.h"] = true,
 }
 
 ---Libraries and functions of the system that only some parts, folders or files use (`places`):

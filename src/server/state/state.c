@@ -1,12 +1,9 @@
-/* state.c -- what outlives the process. See state.h. */
-#include "server/state/state.h"
+/* state.c -- reads a state: the file at the start, or what the process before passes. See
+ * state.h. */
+#include "server/state/state_parts.h"
 
-#include "base/clock.h"
-#include "base/log/log.h"
 #include "base/mem.h"
 #include "core/hub/hub.h"
-#include "server/state/state_lock.h"
-#include "server/state/state_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,73 +12,10 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <uv.h>
-
-enum { PROBLEM_BYTES = 512, NAMES_BYTES = 1024 };
-
-/* A table of tw.keep in the file. */
-struct kept {
-    unsigned worker;
-    struct slice name, value;
-};
-
-/* What a file has. */
-struct counts {
-    size_t sessions;
-    size_t rooms_bytes;             /* of what the rooms remember */
-    size_t stores, tables, dropped; /* dropped: tables of workers that there are no more */
-    struct store_unpacked keys;
-};
-
-/* What is left out of a file that is written. */
-struct left_out {
-    char names[NAMES_BYTES]; /* different ones, as long as there is room */
-    size_t len, more;        /* `more`: values that are not named */
-};
-
-/* Sessions that have no place, for one reason. */
-struct refused {
-    const char *why;
-    size_t count;
-};
-
-enum { MAX_REASONS = 8 };
-
-struct state {
-    struct shared *shared;
-    struct bus *bus;
-    uv_mutex_t lock; /* of state_take() and state_refuse_session() */
-    char *file;      /* an absolute name; NULL: the app has not named one */
-    bool is_usable;
-    bool is_expected; /* the process before passes the state */
-    char problem[PROBLEM_BYTES];
-    struct state_lock running;
-    struct state_file read;
-    uint64_t took_ns;
-    struct counts counts;
-    struct kept *kept;
-    struct state_session *sessions;
-    struct slice rooms;
-    struct refused refused[MAX_REASONS];
-    bool is_passed; /* the process before has passed it */
-    bool is_moved;  /* FILE is FILE.taken, until the server serves */
-    /* while a state is written */
-    struct state_writer *writer;
-    uint64_t began_ns;
-    struct counts written;
-    char missing[128]; /* workers that have not answered */
-    char keep_name[128];
-    struct left_out left_out;
-    struct plain_data_left_out omits;
-};
-
-static uint64_t wall_ms(void) {
-    return (uint64_t)(clock_wall_seconds() * 1000);
-}
 
 /* ---- sections ---- */
 
-static bool read_keep(struct slice body, struct kept *kept) {
+static bool read_keep(struct slice body, struct state_kept *kept) {
     uint64_t worker;
     if (!unpack_number(&body, &worker) || worker > UINT32_MAX || !unpack_text(&body, &kept->name))
         return false;
@@ -104,7 +38,7 @@ static bool check_session(struct slice body) {
 }
 
 bool state_check_section(uint32_t type, struct slice body) {
-    struct kept kept;
+    struct state_kept kept;
     struct store_unpacked result = {0};
     switch (type) {
     case STATE_SHARED:
@@ -122,14 +56,15 @@ bool state_check_section(uint32_t type, struct slice body) {
 
 /* Counts the sections; with `state`, takes them. */
 static void read_sections(const struct state_file *file, struct state *state,
-                          struct counts *counts) {
+                          struct state_counts *counts) {
     size_t at = 0;
     uint32_t type;
     struct slice body;
     while (state_file_next(file, &at, &type, &body)) {
         if (type == STATE_SHARED) {
             counts->stores++;
-            shared_unpack(state == NULL ? NULL : state->shared, body, wall_ms(), &counts->keys);
+            shared_unpack(state == NULL ? NULL : state->shared, body, state_wall_ms(),
+                          &counts->keys);
         } else if (type == STATE_KEEP) {
             counts->tables++;
             if (state == NULL)
@@ -188,7 +123,7 @@ static void forget_file(struct state *state) {
     state->kept = NULL;
     state->sessions = NULL;
     state->rooms = (struct slice){NULL, 0};
-    state->counts = (struct counts){0};
+    state->counts = (struct state_counts){0};
 }
 
 void state_free(struct state *state) {
@@ -205,7 +140,7 @@ void state_free(struct state *state) {
 /* Gives the file another name, so that no state is lost that another program could read. */
 static void put_aside(const char *file, const char *why) {
     char time_text[32], error[PROBLEM_BYTES];
-    write_time(time_text, wall_ms());
+    write_time(time_text, state_wall_ms());
     char *bad = mem_concat(file, ".bad-"), *aside = mem_concat(bad, time_text);
     struct log_line line;
     bool good = rename(file, aside) == 0;
@@ -324,7 +259,7 @@ bool state_take(struct state *state, const char *file, const struct error_text *
 bool state_keep(const struct state *state, unsigned worker, size_t index, struct slice *name,
                 struct slice *value) {
     for (size_t i = 0; i < state->counts.tables; i++) {
-        const struct kept *kept = &state->kept[i];
+        const struct state_kept *kept = &state->kept[i];
         if (kept->worker != worker || index-- > 0)
             continue;
         *name = kept->name;
@@ -349,7 +284,7 @@ const struct state_session *state_session(const struct state *state, size_t inde
 
 void state_refuse_session(struct state *state, const char *why) {
     uv_mutex_lock(&state->lock);
-    struct refused *at = state->refused;
+    struct state_refused *at = state->refused;
     while (at < state->refused + MAX_REASONS - 1 && at->why != NULL && strcmp(at->why, why) != 0)
         at++;
     at->why = at->why == NULL ? why : at->why;
@@ -357,12 +292,8 @@ void state_refuse_session(struct state *state, const char *why) {
     uv_mutex_unlock(&state->lock);
 }
 
-bool state_is_used(const struct state *state) {
-    return state->file != NULL && state->is_usable;
-}
-
 /* Adds a name, if it is not there; without room for it, counts it. */
-static void add_name(struct left_out *list, const char *name) {
+void state_add_name(struct state_names *list, const char *name) {
     size_t len = strlen(name);
     if (len == 0) /* it begins with a NUL */
         return;
@@ -377,16 +308,16 @@ static void add_name(struct left_out *list, const char *name) {
 }
 
 static void log_dropped(struct state *state, unsigned workers) {
-    struct left_out list = {0};
+    struct state_names list = {0};
     char name[128];
     for (size_t i = 0; i < state->counts.tables; i++) {
-        const struct kept *kept = &state->kept[i];
+        const struct state_kept *kept = &state->kept[i];
         if (kept->worker < workers)
             continue;
         state->counts.dropped++;
         snprintf(name, sizeof name, "%.*s", (int)(kept->name.len < 100 ? kept->name.len : 100),
                  kept->name.bytes);
-        add_name(&list, name);
+        state_add_name(&list, name);
     }
     if (state->counts.dropped == 0)
         return;
@@ -402,7 +333,7 @@ static void log_dropped(struct state *state, unsigned workers) {
 static size_t log_refused(struct state *state) {
     size_t total = 0;
     struct log_line line;
-    for (struct refused *at = state->refused; at < state->refused + MAX_REASONS; at++) {
+    for (struct state_refused *at = state->refused; at < state->refused + MAX_REASONS; at++) {
         if (at->count == 0)
             continue;
         total += at->count;
@@ -410,12 +341,12 @@ static size_t log_refused(struct state *state) {
         log_int(&line, "sessions", (int64_t)at->count);
         log_str(&line, "why", at->why);
         log_end(&line);
-        *at = (struct refused){0};
+        *at = (struct state_refused){0};
     }
     return total;
 }
 
-static void log_counts(struct log_line *line, const struct counts *counts) {
+void state_log_counts(struct log_line *line, const struct state_counts *counts) {
     log_int(line, "sessions", (int64_t)counts->sessions);
     log_int(line, "stores", (int64_t)counts->stores);
     log_int(line, "keys", (int64_t)counts->keys.entries);
@@ -438,7 +369,7 @@ void state_log_taken(struct state *state, unsigned workers) {
     log_begin(&line, LOG_INFO, "state_taken");
     log_str(&line, "file", state->file);
     log_int(&line, "bytes", (int64_t)state->read.bytes.len);
-    log_counts(&line, &state->counts);
+    state_log_counts(&line, &state->counts);
     log_num(&line, "seconds", (double)state->took_ns / 1e9);
     log_end(&line);
 }
@@ -476,147 +407,13 @@ void state_end_start(struct state *state, bool serves) {
     mem_free(taken);
 }
 
-/* ---- the end ---- */
-
-static void add_left_out(void *user, const char *path, const char *what) {
-    struct state *state = user;
-    char name[NAMES_BYTES];
-    (void)what;
-    snprintf(name, sizeof name, "%s%s", state->keep_name, path);
-    add_name(&state->left_out, name);
-}
-
-bool state_begin_save(struct state *state) {
-    if (!state_is_used(state))
-        return false;
-    state->began_ns = clock_monotonic_ns();
-    state->written = (struct counts){0};
-    state->left_out = (struct left_out){0};
-    state->missing[0] = '\0';
-    state->omits = (struct plain_data_left_out){add_left_out, state};
-    state->writer = state_writer_open(state->file, wall_ms());
-    for (uint32_t i = 0; i < shared_count(state->shared); i++) {
-        struct sink *sink = state_writer_begin(state->writer, STATE_SHARED);
-        state->written.keys.entries +=
-            shared_pack(state->shared, i, state_writer_written_ms(state->writer), sink);
-        state_writer_end(state->writer);
-        state->written.stores++;
-    }
-    uint64_t before = state_writer_bytes(state->writer);
-    bus_memory_save(state->bus, state_writer_begin(state->writer, STATE_ROOMS));
-    state_writer_end(state->writer);
-    state->written.rooms_bytes =
-        (size_t)(state_writer_bytes(state->writer) - before - STATE_SECTION_BYTES);
-    return true;
-}
-
-struct sink *state_begin_keep(struct state *state, unsigned worker, struct slice name) {
-    struct sink *sink = state_writer_begin(state->writer, STATE_KEEP);
-    pack_number(sink, worker);
-    pack_text(sink, name.bytes, name.len);
-    snprintf(state->keep_name, sizeof state->keep_name, "tw.keep(%.*s)",
-             (int)(name.len < 100 ? name.len : 100), name.bytes);
-    state->written.tables++;
-    return sink;
-}
-
-struct sink *state_begin_session(struct state *state, struct slice path) {
-    snprintf(state->keep_name, sizeof state->keep_name, "conn(%.*s)",
-             (int)(path.len < 100 ? path.len : 100), path.bytes);
-    state->written.sessions++;
-    return state_writer_begin(state->writer, STATE_SESSION);
-}
-
-void state_end_part(struct state *state) {
-    state_writer_end(state->writer);
-}
-
-const struct plain_data_left_out *state_left_out(struct state *state) {
-    return &state->omits;
-}
-
-void state_miss_worker(struct state *state, unsigned worker) {
-    size_t len = strlen(state->missing);
-    snprintf(state->missing + len, sizeof state->missing - len, "%s%u", len == 0 ? "" : ", ",
-             worker);
-}
-
-static void log_left_out(const struct state *state) {
-    struct log_line line;
-    if (state->missing[0] != '\0')
-        log_eventf(LOG_ERROR, "state_failed",
-                   "the tables of tw.keep and the sessions of worker %s are not in the state: a "
-                   "script does not "
-                   "return",
-                   state->missing);
-    if (state->left_out.len == 0)
-        return;
-    log_begin(&line, LOG_WARN, "left_out");
-    log_str(&line, "names", state->left_out.names);
-    if (state->left_out.more > 0)
-        log_int(&line, "more", (int64_t)state->left_out.more);
-    log_str(&line, "why", "no plain data (numbers, strings, booleans, tables of these)");
-    log_end(&line);
-}
-
-/* Logs that the state was written, or why not (`why`), and frees the writer. `file`: its name, or
- * NULL. */
-static void end_writing(struct state *state, const char *event, const char *file, const char *why) {
-    struct log_line line;
-    log_left_out(state);
-    if (why == NULL) {
-        log_begin(&line, LOG_INFO, event);
-        if (file != NULL)
-            log_str(&line, "file", file);
-        log_int(&line, "bytes", (int64_t)state_writer_bytes(state->writer));
-        log_counts(&line, &state->written);
-        log_num(&line, "seconds", (double)(clock_monotonic_ns() - state->began_ns) / 1e9);
-        log_end(&line);
-    } else {
-        log_eventf(LOG_ERROR, "state_failed", "the state is lost: %s", why);
-    }
-    state_writer_free(state->writer);
-    state->writer = NULL;
-}
-
-bool state_end_save(struct state *state) {
-    char why[PROBLEM_BYTES];
-    bool good = state_writer_place(state->writer, &(struct error_text){why, sizeof why});
-    end_writing(state, "state_written", state->file, good ? NULL : why);
-    state_lock_release(&state->running, !good);
-    return good && state->missing[0] == '\0';
-}
-
-int state_end_pass(struct state *state) {
-    char why[PROBLEM_BYTES];
-    int fd = state_writer_detach(state->writer, &(struct error_text){why, sizeof why});
-    end_writing(state, "state_passed", NULL, fd >= 0 ? NULL : why);
-    state_lock_release(&state->running, false);
-    return fd;
-}
-
-bool state_take_back(struct state *state, bool is_last) {
-    char why[PROBLEM_BYTES];
-    if (state->running.fd < 0) { /* else it was not passed yet */
-        state_lock_release(&state->running, true);
-        if (!state_lock_take(&state->running, state->file, &(struct error_text){why, sizeof why})) {
-            if (is_last)
-                log_event(LOG_ERROR, "state_failed", why);
-            return false;
-        }
-    }
-    state_lock_mark(&state->running, true);
-    state->running.lost = 0;
-    return true;
-}
-
 /* ---- tidewire check ---- */
 
 void state_describe(const char *file, char *text, size_t size) {
     char why[PROBLEM_BYTES], time_text[32];
     struct error_text problem = {why, sizeof why};
     struct state_file read = {0};
-    struct counts counts = {0};
+    struct state_counts counts = {0};
     int fd = open_file(file);
     if (!check_type(file, &problem)) {
         snprintf(text, size, "%s", why);
