@@ -55,7 +55,8 @@ layers.folders = {
     bind = { "vm", "json", "http_client", "files", "children", "plain", "pool" },
   },
   cluster = {
-    ["."] = {},
+    redis = {},
+    node = { "redis" },
   },
   server = {
     listen = {},

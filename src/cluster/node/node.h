@@ -1,0 +1,76 @@
+/* node.h -- the logic of one machine of a cluster: which channels it subscribes, what it publishes,
+ * what its workers get.
+ *
+ * A node has no sockets, loop, thread or clock: `struct redis_functions` (redis.h) sends for it,
+ * `struct node_bus` delivers for it, and callers pass the time. One thread: the link's, or the
+ * simulator's, which runs many nodes. */
+#ifndef TIDEWIRE_CLUSTER_NODE_NODE_H
+#define TIDEWIRE_CLUSTER_NODE_NODE_H
+
+#include "cluster/redis/redis.h"
+#include "core/bus/link.h"
+#include "core/bus/presence.h"
+#include "core/bus/room_memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct node;
+
+/* Where a message is in the memory of its room, as Redis has numbered it. */
+struct node_position {
+    uint64_t epoch, offset; /* offset 0: the room has no memory */
+    int64_t wall_ms;        /* when it was published */
+};
+
+/* What a node does to the workers of its machine. */
+struct node_bus {
+    /* A broadcast of another machine, or an ordered one of this machine. `except`: the text of an
+     * id, or "". `remember_only`: the connections have it already. */
+    void (*publish)(void *user, const struct broadcast *broadcast, const char *except,
+                    const struct node_position *position, bool remember_only);
+    /* For a connection of this machine. */
+    void (*send)(void *user, const char *id, const struct encoding *encodings, uint32_t count);
+    void (*close)(void *user, const char *id, unsigned code, struct slice reason);
+    /* A change of a connection of another machine. */
+    void (*member)(void *user, enum presence_change change, struct slice room, const char *id,
+                   const struct link_member *member);
+    /* A room's memory begins anew here: in this epoch, behind this offset. */
+    void (*reset_memory)(void *user, struct slice room, uint64_t epoch, uint64_t offset);
+    /* The answer to a request. */
+    void (*answer)(void *user, struct link_token token, enum link_status status, struct slice body);
+    /* A server is up or down: rooms of its partitions are ordered by it, or not. */
+    void (*server_state)(void *user, unsigned server, bool up);
+    struct endpoint_paths paths; /* the app's endpoints */
+    void *user;
+};
+
+struct node_options {
+    struct slice id;     /* of the machine: the first CONN_ID_NODE_LEN characters of its ids */
+    struct slice prefix; /* of all keys and channels: "tw" */
+    size_t backlog_max;  /* bytes that wait to be published */
+    uint64_t lease_ms;   /* a machine that is silent for so long is dead: 10000 */
+};
+
+/* Copies the options. */
+struct node *node_new(const struct node_options *options, const struct redis_functions *redis,
+                      const struct node_bus *bus, uint64_t now_ms);
+void node_free(struct node *node); /* accepts NULL; unanswered requests end with UNREACHABLE */
+
+/* What the servers report to the node. Valid as long as the node. */
+struct redis_events node_events(struct node *node);
+
+/* Handles what a worker has done. The item stays the caller's. */
+void node_take(struct node *node, const struct link_item *item);
+
+/* The end of a turn of the loop: what was gathered goes to the servers. Also when node_next_ms() is
+ * over. `now_ms`: monotonic. */
+void node_turn(struct node *node, uint64_t now_ms);
+uint64_t node_next_ms(const struct node *node); /* UINT64_MAX: no time */
+
+/* Leaves the cluster: members, lease, channels. Calls done(user) when the servers have confirmed
+ * it or are down; node_turn() must go on meanwhile. */
+void node_leave(struct node *node, void (*done)(void *user), void *user);
+
+#endif
