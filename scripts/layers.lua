@@ -74,6 +74,7 @@ layers.folders = {
 ---Headers that only the files of the same folder include.
 ---@type table<string, true>
 layers.private = {
+  ["cluster/node/node_parts.h"] = true,
   ["core/bus/bus_parts.h"] = true,
   ["core/hub/conn.h"] = true,
   ["core/hub/hub_close.h"] = true,

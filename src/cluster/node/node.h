@@ -53,6 +53,35 @@ struct node_options {
     uint64_t lease_ms;   /* a machine that is silent for so long is dead: 10000 */
 };
 
+/* name, help text: counters of one machine, since its start. */
+#define NODE_COUNTERS(X)                                                                           \
+    X(published, "Messages published to other machines")                                           \
+    X(received, "Messages received from other machines")                                           \
+    X(resent, "Messages published again because the connection was lost before the answer")        \
+    X(duplicates, "Messages of other machines that had come before")                               \
+    X(lost, "Messages of other machines that did not come")                                        \
+    X(dropped, "Messages dropped because the queue to the servers was full, or refused")           \
+    X(healed, "Messages of rooms with a memory that were read because they did not come")          \
+    X(damaged, "Messages that this version cannot read")                                           \
+    X(outages, "Times a server was away")
+
+/* name, help text: these go up and down. */
+#define NODE_GAUGES(X)                                                                             \
+    X(queue_bytes, "Bytes that wait to be published")                                              \
+    X(queue_messages, "Messages that wait to be published")                                        \
+    X(rooms, "Rooms that concern this machine")                                                    \
+    X(rooms_live, "Rooms that are subscribed and read")                                            \
+    X(machines, "Other machines that live")                                                        \
+    X(members, "Members of rooms on other machines")                                               \
+    X(servers_up, "Redis servers that can be reached")
+
+struct node_figures {
+#define X(name, help) uint64_t name;
+    NODE_COUNTERS(X)
+    NODE_GAUGES(X)
+#undef X
+};
+
 /* Copies the options. */
 struct node *node_new(const struct node_options *options, const struct redis_functions *redis,
                       const struct node_bus *bus, uint64_t now_ms);
@@ -68,6 +97,9 @@ void node_take(struct node *node, const struct link_item *item);
  * over. `now_ms`: monotonic. */
 void node_turn(struct node *node, uint64_t now_ms);
 uint64_t node_next_ms(const struct node *node); /* UINT64_MAX: no time */
+
+/* The figures of this moment. */
+void node_figures(const struct node *node, struct node_figures *out);
 
 /* Leaves the cluster: members, lease, channels. Calls done(user) when the servers have confirmed
  * it or are down; node_turn() must go on meanwhile. */

@@ -1,0 +1,273 @@
+/* node_parts.h -- what the files of a node share; no other folder includes it.
+ *
+ * node.c has the life, the turn, the timers and the events. rooms.c knows which rooms concern this
+ * machine, and subscribes them. outgoing.c publishes. peers.c recognises what has come twice or not
+ * at all. direct.c is for single connections and machines. members.c, leases.c, history.c,
+ * cluster_shared.c and cluster_sessions.c are told below what happens. */
+#ifndef TIDEPROTOCOL_CLUSTER_NODE_NODE_PARTS_H
+#define TIDEPROTOCOL_CLUSTER_NODE_NODE_PARTS_H
+
+#include "base/buffer.h"
+#include "base/deadlines.h"
+#include "base/list.h"
+#include "base/table.h"
+#include "cluster/node/node.h"
+#include "cluster/node/partitions.h"
+#include "cluster/node/protocol.h"
+
+struct outgoing;
+struct peers;
+struct direct;
+struct members;
+struct room_members;
+struct leases;
+struct history;
+struct room_history;
+struct cluster_shared;
+struct cluster_sessions;
+
+/* ---- node.c ---- */
+
+struct node_timer {
+    struct deadline deadline;
+    void (*run)(struct node *node, struct node_timer *timer);
+};
+
+/* Calls run(node, timer) once, in the first turn at this time (monotonic ms) or later. Replaces an
+ * earlier time. All zeros is a timer that is not set. */
+void node_set_timer(struct node *node, struct node_timer *timer, uint64_t at_ms,
+                    void (*run)(struct node *node, struct node_timer *timer));
+void node_stop_timer(struct node *node, struct node_timer *timer);
+
+/* One Redis server. */
+struct node_server {
+    bool is_up;
+    bool was_up;      /* at any time before */
+    uint64_t down_at; /* monotonic ms: of the last outage */
+    struct redis_facts facts;
+};
+
+/* What messages carry numbers for: each partition, tw.broadcast, and all single machines. */
+enum { LANE_ALL = PARTITIONS, LANE_DIRECT, LANES };
+
+struct node {
+    char id[CONN_ID_NODE_LEN + 1];
+    struct slice prefix;
+    size_t backlog_max;
+    uint64_t lease_ms;
+    uint64_t now_ms; /* of this turn; reports of servers come with that of the last one */
+    struct redis_functions redis;
+    struct node_bus bus;
+    struct node_server *servers;
+    struct deadlines timers;
+    struct node_figures figures;
+    struct buffer key, body;    /* for texts that are needed for the moment */
+    struct list rooms;          /* all struct cluster_room */
+    struct table rooms_by_name; /* the same */
+    struct list reading;        /* rooms whose parts read, and those that wait for it */
+    uint32_t readers;           /* of them, those whose parts read */
+    struct list waiters;        /* requests that wait for rooms, oldest first */
+    struct node_timer waiting;  /* the oldest one has waited too long */
+    struct outgoing *outgoing;
+    struct peers *peers;
+    struct direct *direct;
+    struct members *members;
+    struct leases *leases;
+    struct history *history;
+    struct cluster_shared *shared;
+    struct cluster_sessions *sessions;
+    void (*left)(void *user); /* node_leave(): NULL: stays */
+    void *left_user;
+    unsigned confirmations; /* of servers, before it has left */
+    bool asked_to_confirm;
+    struct node_timer leaving;
+};
+
+/* Its id, as a slice. */
+struct slice node_id(const struct node *node);
+
+/* "PREFIX:{PARTITION}:KIND:NAME" of a room's partition; valid until the next call of one of the
+ * two. */
+struct slice node_key(struct node *node, unsigned partition, const char *kind, struct slice name);
+/* "PREFIX:KIND:NAME" */
+struct slice node_common_key(struct node *node, const char *kind, struct slice name);
+
+/* ---- rooms.c: the rooms that concern this machine ---- */
+
+enum room_state {
+    ROOM_COLD,        /* not subscribed */
+    ROOM_SUBSCRIBING, /* waits for the server's answer, or for the server */
+    ROOM_READING,     /* subscribed; members and history are being read */
+    ROOM_LIVE
+};
+
+/* The last sequence of one sender in one channel. */
+struct sender {
+    uint32_t peer; /* its serial number: peers.c */
+    uint64_t sequence;
+};
+
+struct senders {
+    struct sender *list;
+    uint32_t count, capacity;
+};
+
+/* A room with members, watches or requests on this machine, or that had some just now. */
+struct cluster_room {
+    struct table_entry entry; /* its key is the name */
+    struct list link;         /* in node->rooms */
+    struct list reading;      /* in node->reading */
+    struct node *node;
+    unsigned partition, server;
+    enum room_state state;
+    bool is_subscribed;    /* by the server's word since it was last up */
+    uint32_t holds;        /* how many need it: members, watches, requests */
+    uint32_t watches;      /* of these, watches */
+    unsigned parts;        /* READING: how many have not called rooms_part_done() */
+    struct list waiters;   /* requests that wait for LIVE */
+    struct node_timer end; /* unsubscribes some time after the last one has gone */
+    struct senders senders;
+    struct room_members *members; /* members.c */
+    struct room_history *history; /* history.c */
+    char name[];
+};
+
+static inline struct slice rooms_name(const struct cluster_room *room) {
+    return room->entry.key;
+}
+
+/* The room, or NULL: it does not concern this machine. */
+struct cluster_room *rooms_find(const struct node *node, struct slice name);
+/* Holds a room, which is subscribed if it was not. Each hold needs a rooms_drop(). */
+struct cluster_room *rooms_hold(struct node *node, struct slice name);
+void rooms_drop(struct cluster_room *room);
+/* members_begin() or history_begin() has come to its end, now or later; once for each call. */
+void rooms_part_done(struct cluster_room *room);
+/* Reads members and history of a live room anew, as after an outage. */
+void rooms_read_again(struct cluster_room *room);
+
+void rooms_sync(struct node *node, struct slice name, struct link_token token);
+void rooms_watch(struct node *node, struct slice name, bool on);
+void rooms_subscribed(struct node *node, struct slice name);
+void rooms_up(struct node *node, unsigned server);
+void rooms_down(struct node *node, unsigned server);
+void rooms_close(struct node *node);
+
+/* ---- outgoing.c: what waits to be published ---- */
+
+struct outgoing *outgoing_new(struct node *node);
+void outgoing_free(struct outgoing *outgoing);
+/* Publishes a message in a channel, after all others for this server: pack the body into the sink,
+ * then call outgoing_end(). The sink is valid until then. */
+struct sink *outgoing_begin(struct node *node, unsigned lane, enum protocol_kind kind,
+                            struct slice channel);
+void outgoing_end(struct node *node, unsigned server);
+void outgoing_up(struct node *node, unsigned server);
+void outgoing_down(struct node *node, unsigned server);
+void outgoing_turn(struct node *node);
+/* Has everything been published? */
+bool outgoing_is_empty(const struct node *node);
+
+/* ---- peers.c: the other machines, by what comes from them ---- */
+
+struct peers *peers_new(struct node *node);
+void peers_free(struct peers *peers);
+/* Is this message new? False: it is this machine's own, or has come before. Counts messages of the
+ * channel that are missing before it. */
+bool peers_accept(struct node *node, unsigned lane, const struct protocol_head *head,
+                  struct senders *senders);
+void peers_close_senders(struct senders *senders);
+
+/* ---- direct.c: for single connections and machines ---- */
+
+struct direct *direct_new(struct node *node);
+void direct_free(struct direct *direct);
+void direct_send(struct node *node, const struct link_item *item);
+void direct_close(struct node *node, const struct link_item *item);
+/* A message in this machine's channel. */
+void direct_message(struct node *node, const struct protocol_head *head, struct slice body);
+void direct_down(struct node *node);
+
+/* What machines ask each other. */
+enum question_kind {
+    QUESTION_SESSION = 1 /* cluster_sessions.c: hand a session over */
+};
+
+/* How a question has ended. The body is borrowed; LINK_UNREACHABLE: the server is down or was
+ * meanwhile; LINK_TIMED_OUT: no answer in time. */
+typedef void direct_answer_fn(struct node *node, void *context, enum link_status status,
+                              struct slice body);
+/* Asks a machine (its id). on_answer is called once, never within the call. */
+void direct_ask(struct node *node, struct slice machine, enum question_kind kind, struct slice body,
+                uint64_t timeout_ms, direct_answer_fn *on_answer, void *context);
+/* Where the answer to a question goes: keep a copy of it, to answer later. */
+struct direct_asker {
+    char machine[CONN_ID_NODE_LEN + 1];
+    uint64_t number;
+};
+void direct_answer(struct node *node, const struct direct_asker *asker, enum link_status status,
+                   struct slice body);
+
+/* ---- leases.c: which machines live (members) ---- */
+
+struct leases *leases_new(struct node *node);
+void leases_free(struct leases *leases);
+void leases_up(struct node *node, unsigned server);
+void leases_down(struct node *node, unsigned server);
+/* Have all machines that lived before this server's last outage subscribed anew? Called in each
+ * turn while messages wait for it, some seconds at most. */
+bool leases_all_ready(const struct node *node, unsigned server);
+void leases_leave(struct node *node);
+
+/* ---- members.c ---- */
+
+struct members *members_new(struct node *node);
+void members_free(struct members *members);
+/* JOINED, LEFT, CHANGED. The room is held while it has members here. */
+void members_take(struct cluster_room *room, const struct link_item *item);
+void members_begin(struct cluster_room *room);
+/* The room is not subscribed any more, and is freed afterwards. */
+void members_end(struct cluster_room *room);
+/* A PROTOCOL_MEMBERS in the room's channel, that of this machine as well, in any state of the room.
+ */
+void members_message(struct cluster_room *room, const struct protocol_head *head,
+                     struct slice body);
+void members_up(struct node *node, unsigned server);
+void members_down(struct node *node, unsigned server);
+void members_turn(struct node *node);
+void members_leave(struct node *node);
+
+/* ---- history.c ---- */
+
+struct history *history_new(struct node *node);
+void history_free(struct history *history);
+/* A PUBLISH to a room with a memory, which may not concern this machine otherwise. */
+void history_publish(struct node *node, const struct link_item *item);
+void history_begin(struct cluster_room *room);
+void history_end(struct cluster_room *room);
+/* A PROTOCOL_ENTRY in the room's channel, that of this machine as well. */
+void history_message(struct cluster_room *room, const struct protocol_head *head,
+                     struct slice body);
+void history_up(struct node *node, unsigned server);
+void history_down(struct node *node, unsigned server);
+void history_turn(struct node *node);
+
+/* ---- cluster_shared.c: tw.shared in the cluster ---- */
+
+struct cluster_shared *cluster_shared_new(struct node *node);
+void cluster_shared_free(struct cluster_shared *shared);
+/* A LINK_SHARED: ends with node->bus.answer(). */
+void cluster_shared_take(struct node *node, const struct link_item *item);
+void cluster_shared_down(struct node *node, unsigned server);
+
+/* ---- cluster_sessions.c: sessions on other machines ---- */
+
+struct cluster_sessions *cluster_sessions_new(struct node *node);
+void cluster_sessions_free(struct cluster_sessions *sessions);
+/* A LINK_SESSION: ends with node->bus.answer(). */
+void cluster_sessions_take(struct node *node, const struct link_item *item);
+/* A QUESTION_SESSION of another machine: ends with direct_answer(). */
+void cluster_sessions_asked(struct node *node, const struct direct_asker *asker, struct slice body);
+void cluster_sessions_down(struct node *node, unsigned server);
+
+#endif
