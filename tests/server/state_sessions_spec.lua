@@ -71,12 +71,12 @@ local app = APP:format("chat", "text", RESUME)
 
 describe("a session over a restart", function()
   local folder, file
-  local servers
+  local servers, clients
 
   before_each(function()
     folder = process.make_directory()
     file = folder .. "/app.state"
-    servers = {}
+    servers, clients = {}, {}
   end)
   after_each(function()
     stream.close_all()
@@ -100,12 +100,14 @@ describe("a session over a restart", function()
       :format(secret(name), received or 0, name, more or ""))
     local first = cjson.decode((peer:receive()))
     assert.equal("session", first.type)
+    clients[#clients + 1] = peer
     return peer, first.resumed, first.received
   end
 
-  -- Ends it while its clients are connected, and without closing them.
-  local function stop(one)
+  -- Ends it while its clients are connected. They answer its Close frames, or are silent.
+  local function stop(one, are_silent)
     one:signal("sigterm")
+    for _, peer in ipairs(are_silent and {} or clients) do peer:wait_closed() end
     assert.equal(0, (one.process:wait_exit(loop.patience + 15)), one:log())
     one.last, one.records = one:log(), one:event_names()
     one:stop()
@@ -172,7 +174,7 @@ describe("a session over a restart", function()
     ada:abort()
     local bob = connect(first, "bob")
     bob:ask("1")
-    stop(first)
+    stop(first, true)
     local second = start()
     for _, name in ipairs { "ada", "bob" } do
       local again, resumed, received = connect(second, name, 0)

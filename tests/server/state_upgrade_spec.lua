@@ -81,6 +81,17 @@ describe("an upgrade with a state", function()
     return peer, first.resumed, first.received
   end
 
+  -- Comes back to the process that goes on, which may not take sessions yet.
+  local function return_to(one, received)
+    local peer, resumed
+    loop.wait_until(function()
+      local ok, got, is_resumed = pcall(connect, one, received)
+      peer, resumed = got, is_resumed
+      return ok
+    end)
+    return peer, resumed
+  end
+
   local function address(one) return ("127.0.0.1:%d"):format(one.addresses[1].port) end
 
   it("passes sessions, tw.keep and tw.shared to the next process, and on", function()
@@ -122,11 +133,7 @@ describe("an upgrade with a state", function()
     os.remove(folder .. "/next")
     assert.equal(1012, (ada:wait_closed()))
     local resumed
-    loop.wait_until(function()
-      local ok, peer, is_resumed = pcall(connect, one, 1)
-      ada, resumed = peer, is_resumed
-      return ok
-    end)
+    ada, resumed = return_to(one, 1)
     assert.is_true(resumed)
     assert.matches("^2 2 2 b ", (ada:ask("b")))
     one:signal("sigterm")
@@ -147,11 +154,7 @@ describe("an upgrade with a state", function()
     assert.matches("No such file or directory", log)
     assert.equal(1012, (ada:wait_closed()))
     local resumed
-    loop.wait_until(function()
-      local ok, peer, is_resumed = pcall(connect, one, 1)
-      ada, resumed = peer, is_resumed
-      return ok
-    end)
+    ada, resumed = return_to(one, 1)
     assert.is_true(resumed)
     assert.matches("^2 2 2 b ", (ada:ask("b")))
     one:signal("sigterm")
