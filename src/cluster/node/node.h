@@ -85,16 +85,22 @@ struct node_figures {
 /* Copies the options. */
 struct node *node_new(const struct node_options *options, const struct redis_functions *redis,
                       const struct node_bus *bus, uint64_t now_ms);
-void node_free(struct node *node); /* accepts NULL; unanswered requests end with UNREACHABLE */
+/* Unanswered requests end with UNREACHABLE. All commands must have been answered before: free the
+ * servers first. Accepts NULL. */
+void node_free(struct node *node);
 
 /* What the servers report to the node. Valid as long as the node. */
 struct redis_events node_events(struct node *node);
 
+/* The time (monotonic) at which the following items and reports come. Before the first of a turn.
+ */
+void node_set_time(struct node *node, uint64_t now_ms);
+
 /* Handles what a worker has done. The item stays the caller's. */
 void node_take(struct node *node, const struct link_item *item);
 
-/* The end of a turn of the loop: what was gathered goes to the servers. Also when node_next_ms() is
- * over. `now_ms`: monotonic. */
+/* The end of each turn of the loop in which an item or a report has come: what was gathered goes to
+ * the servers. Also when node_next_ms() is over. `now_ms`: monotonic. */
 void node_turn(struct node *node, uint64_t now_ms);
 uint64_t node_next_ms(const struct node *node); /* UINT64_MAX: no time */
 

@@ -3,7 +3,7 @@
  * node.c has the life, the turn, the timers and the events. rooms.c knows which rooms concern this
  * machine, and subscribes them. outgoing.c publishes. peers.c recognises what has come twice or not
  * at all. direct.c is for single connections and machines. members.c, leases.c, history.c,
- * cluster_shared.c and cluster_sessions.c are told below what happens. */
+ * cluster_shared.c and cluster_sessions.c have the functions that are declared at the end. */
 #ifndef TIDEPROTOCOL_CLUSTER_NODE_NODE_PARTS_H
 #define TIDEPROTOCOL_CLUSTER_NODE_NODE_PARTS_H
 
@@ -18,6 +18,7 @@
 struct outgoing;
 struct peers;
 struct direct;
+struct missed;
 struct members;
 struct room_members;
 struct leases;
@@ -32,6 +33,9 @@ struct node_timer {
     struct deadline deadline;
     void (*run)(struct node *node, struct node_timer *timer);
 };
+
+/* The owner of a timer: NODE_TIMER_OWNER(timer, struct cluster_room, end). */
+#define NODE_TIMER_OWNER(timer, type, member) ((type *)(((char *)(timer)) - offsetof(type, member)))
 
 /* Calls run(node, timer) once, in the first turn at this time (monotonic ms) or later. Replaces an
  * earlier time. All zeros is a timer that is not set. */
@@ -50,57 +54,6 @@ struct node_server {
 /* What messages carry numbers for: each partition, tw.broadcast, and all single machines. */
 enum { LANE_ALL = PARTITIONS, LANE_DIRECT, LANES };
 
-struct node {
-    char id[CONN_ID_NODE_LEN + 1];
-    struct slice prefix;
-    size_t backlog_max;
-    uint64_t lease_ms;
-    uint64_t now_ms; /* of this turn; reports of servers come with that of the last one */
-    struct redis_functions redis;
-    struct node_bus bus;
-    struct node_server *servers;
-    struct deadlines timers;
-    struct node_figures figures;
-    struct buffer key, body;    /* for texts that are needed for the moment */
-    struct list rooms;          /* all struct cluster_room */
-    struct table rooms_by_name; /* the same */
-    struct list reading;        /* rooms whose parts read, and those that wait for it */
-    uint32_t readers;           /* of them, those whose parts read */
-    struct list waiters;        /* requests that wait for rooms, oldest first */
-    struct node_timer waiting;  /* the oldest one has waited too long */
-    struct outgoing *outgoing;
-    struct peers *peers;
-    struct direct *direct;
-    struct members *members;
-    struct leases *leases;
-    struct history *history;
-    struct cluster_shared *shared;
-    struct cluster_sessions *sessions;
-    void (*left)(void *user); /* node_leave(): NULL: stays */
-    void *left_user;
-    unsigned confirmations; /* of servers, before it has left */
-    bool asked_to_confirm;
-    struct node_timer leaving;
-};
-
-/* Its id, as a slice. */
-struct slice node_id(const struct node *node);
-
-/* "PREFIX:{PARTITION}:KIND:NAME" of a room's partition; valid until the next call of one of the
- * two. */
-struct slice node_key(struct node *node, unsigned partition, const char *kind, struct slice name);
-/* "PREFIX:KIND:NAME" */
-struct slice node_common_key(struct node *node, const char *kind, struct slice name);
-
-/* ---- rooms.c: the rooms that concern this machine ---- */
-
-enum room_state {
-    ROOM_COLD,        /* not subscribed */
-    ROOM_SUBSCRIBING, /* waits for the server's answer, or for the server */
-    ROOM_READING,     /* subscribed; members and history are being read */
-    ROOM_LIVE
-};
-
 /* The last sequence of one sender in one channel. */
 struct sender {
     uint32_t peer; /* its serial number: peers.c */
@@ -112,15 +65,71 @@ struct senders {
     uint32_t count, capacity;
 };
 
+struct node {
+    char id[CONN_ID_NODE_LEN + 1];
+    struct slice prefix;
+    size_t backlog_max;
+    uint64_t lease_ms;
+    uint64_t now_ms; /* of this turn; reports of servers come with that of the last one */
+    struct redis_functions redis;
+    struct node_bus bus;
+    struct node_server *servers;
+    struct deadlines timers;
+    struct node_figures figures;
+    struct buffer key; /* node_key() */
+    char *channel_all, *channel_own;
+    struct senders all_senders; /* in the channel of all */
+    struct list rooms;          /* all struct cluster_room */
+    struct table rooms_by_name; /* the same */
+    struct list reading;        /* rooms that wait until their parts may read */
+    uint32_t readers;           /* rooms whose parts read */
+    struct list waiters;        /* requests that wait for rooms, oldest first */
+    struct node_timer waiting;  /* the oldest one has waited too long */
+    struct outgoing *outgoing;
+    struct peers *peers;
+    struct direct *direct;
+    struct missed *missed;
+    struct members *members;
+    struct leases *leases;
+    struct history *history;
+    struct cluster_shared *shared;
+    struct cluster_sessions *sessions;
+    void (*left)(void *user); /* node_leave(): NULL: stays */
+    void *left_user;
+    unsigned confirmations; /* of servers, before it has left */
+    bool asked_to_confirm;
+    uint64_t leave_until;
+    struct node_timer leaving;
+};
+
+/* Its id, as a slice. */
+struct slice node_id(const struct node *node);
+
+/* "PREFIX:{PARTITION}:KIND:NAME" of a room's partition; valid until the next call of one of the
+ * two. */
+struct slice node_key(struct node *node, unsigned partition, const char *kind, struct slice name);
+/* The senders of a channel that this machine has subscribed, or NULL. */
+struct senders *node_senders(struct node *node, struct slice channel);
+/* "PREFIX:KIND:NAME" */
+struct slice node_common_key(struct node *node, const char *kind, struct slice name);
+
+/* ---- rooms.c: the rooms that concern this machine ---- */
+
+enum room_state {
+    ROOM_SUBSCRIBING, /* waits for the server's answer, or for the server */
+    ROOM_READING,     /* subscribed; members and history are being read */
+    ROOM_LIVE
+};
+
 /* A room with members, watches or requests on this machine, or that had some just now. */
 struct cluster_room {
     struct table_entry entry; /* its key is the name */
     struct list link;         /* in node->rooms */
-    struct list reading;      /* in node->reading */
+    struct list reading;      /* in node->reading, or in no list */
     struct node *node;
     unsigned partition, server;
     enum room_state state;
-    bool is_subscribed;    /* by the server's word since it was last up */
+    bool is_subscribed;    /* the server has said so, since its last outage began */
     uint32_t holds;        /* how many need it: members, watches, requests */
     uint32_t watches;      /* of these, watches */
     unsigned parts;        /* READING: how many have not called rooms_part_done() */
@@ -151,6 +160,8 @@ void rooms_watch(struct node *node, struct slice name, bool on);
 void rooms_subscribed(struct node *node, struct slice name);
 void rooms_up(struct node *node, unsigned server);
 void rooms_down(struct node *node, unsigned server);
+/* Begins to read the rooms that wait for it, some at a time. */
+void rooms_turn(struct node *node);
 void rooms_close(struct node *node);
 
 /* ---- outgoing.c: what waits to be published ---- */
@@ -165,6 +176,11 @@ void outgoing_end(struct node *node, unsigned server);
 void outgoing_up(struct node *node, unsigned server);
 void outgoing_down(struct node *node, unsigned server);
 void outgoing_turn(struct node *node);
+/* Packs name and sequence of each channel in which more was published than these numbers say, by
+ * lane; of lanes without a number none, and not more than so many bytes. */
+void outgoing_since(const struct node *node, const uint64_t numbers[LANES], struct sink *out,
+                    size_t max_bytes);
+void outgoing_figures(const struct node *node, struct node_figures *out);
 /* Has everything been published? */
 bool outgoing_is_empty(const struct node *node);
 
@@ -176,25 +192,33 @@ void peers_free(struct peers *peers);
  * channel that are missing before it. */
 bool peers_accept(struct node *node, unsigned lane, const struct protocol_head *head,
                   struct senders *senders);
+/* Counts messages of a channel that are missing, if the machine's last one has this sequence. */
+void peers_compare(struct node *node, struct slice machine, struct senders *senders,
+                   uint64_t sequence);
+/* Calls f for each machine that has sent something, with the last number in each lane. */
+void peers_each(struct node *node,
+                void (*f)(struct node *node, const char *machine, const uint64_t *numbers));
 void peers_close_senders(struct senders *senders);
 
 /* ---- direct.c: for single connections and machines ---- */
 
 struct direct *direct_new(struct node *node);
-void direct_free(struct direct *direct);
+void direct_free(struct node *node);
 void direct_send(struct node *node, const struct link_item *item);
 void direct_close(struct node *node, const struct link_item *item);
+/* The senders in this machine's channel. */
+struct senders *direct_senders(struct node *node);
 /* A message in this machine's channel. */
 void direct_message(struct node *node, const struct protocol_head *head, struct slice body);
-void direct_down(struct node *node);
 
 /* What machines ask each other. */
 enum question_kind {
+    QUESTION_MISSED = 2, /* missed.c: the last sequences of channels */
     QUESTION_SESSION = 1 /* cluster_sessions.c: hand a session over */
 };
 
-/* How a question has ended. The body is borrowed; LINK_UNREACHABLE: the server is down or was
- * meanwhile; LINK_TIMED_OUT: no answer in time. */
+/* How a question has ended. The body is borrowed. LINK_UNREACHABLE: the server was down;
+ * LINK_TIMED_OUT: no answer came in time, whatever the reason. */
 typedef void direct_answer_fn(struct node *node, void *context, enum link_status status,
                               struct slice body);
 /* Asks a machine (its id). on_answer is called once, never within the call. */
@@ -207,6 +231,15 @@ struct direct_asker {
 };
 void direct_answer(struct node *node, const struct direct_asker *asker, enum link_status status,
                    struct slice body);
+
+/* ---- missed.c: what has not come during an outage of this machine alone ---- */
+
+struct missed *missed_new(struct node *node);
+void missed_free(struct node *node);
+void missed_down(struct node *node);
+void missed_up(struct node *node);
+/* A QUESTION_MISSED of another machine. */
+void missed_asked(struct node *node, const struct direct_asker *asker, struct slice body);
 
 /* ---- leases.c: which machines live (members) ---- */
 

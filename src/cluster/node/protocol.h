@@ -2,8 +2,8 @@
  *
  * A message begins with a head: one byte for the version, one for the kind, the sender's id (11
  * characters), its number and its sequence as packed numbers (base/packing.h). The body follows, of
- * which each kind has its own. A machine ignores versions and kinds that it does not know. Whoever
- * reaches Redis can send such bytes, so every reader here checks all of them. Scripts that Redis
+ * which each kind has its own. A machine ignores versions and kinds that it does not know. Any
+ * client of Redis can send such bytes, so every reader here checks all of them. Scripts that Redis
  * runs put a head, which the machine gives them, before what they publish. Any thread. */
 #ifndef TIDEPROTOCOL_CLUSTER_NODE_PROTOCOL_H
 #define TIDEPROTOCOL_CLUSTER_NODE_PROTOCOL_H
@@ -18,7 +18,7 @@ enum { PROTOCOL_VERSION = 1 };
 enum protocol_kind {
     PROTOCOL_BROADCAST = 1, /* a room's channel, or that of all: protocol_pack_broadcast() */
     PROTOCOL_ENTRY = 2,     /* a room's channel: a broadcast that Redis has numbered: history.c */
-    PROTOCOL_MEMBERS = 3,   /* a room's channel: who joined and left: members.c */
+    PROTOCOL_MEMBERS = 3,   /* a room's channel: joins and leaves: members.c */
     PROTOCOL_SEND = 4,      /* a machine's channel: protocol_pack_send() */
     PROTOCOL_CLOSE = 5,     /* a machine's channel: protocol_pack_close() */
     PROTOCOL_ASK = 6,       /* a machine's channel: protocol_pack_question() */

@@ -13,9 +13,9 @@
 
 #include "base/deadlines.h"
 #include "base/list.h"
-#include "base/packing.h"
 #include "base/table.h"
 #include "core/bus/broadcast.h"
+#include "core/bus/encodings_pack.h"
 
 /* How much of one kind a room remembers. */
 struct memory_limits {
@@ -131,13 +131,6 @@ void room_memory_clear(struct room_memory *memory, struct slice room, const stru
                        const struct memory_time *now);
 
 /* ---- room_memory_save.c: as bytes ---- */
-
-/* The endpoints' paths, which are the same in each process. */
-struct endpoint_paths {
-    const char *(*path_of)(void *user, uint32_t endpoint);
-    uint32_t (*endpoint_of)(void *user, struct slice path); /* ANY_ENDPOINT: none has it */
-    void *user;
-};
 
 void room_memory_save(const struct room_memory *memory, const struct endpoint_paths *paths,
                       struct sink *out);

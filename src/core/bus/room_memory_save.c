@@ -11,43 +11,19 @@
 
 #include "base/mem.h"
 
-enum { STAYS_PLAIN = 0x80, OPCODE_BITS = 0x0f };
-
-/* The least bytes of a room, of a message and of an encoding: counts beyond that are damaged. */
-enum { LEAST_BYTES = 3, ENCODINGS_MAX = 1024 };
+/* The least bytes of a room and of a message: counts beyond that are damaged. */
+enum { LEAST_BYTES = 3 };
 
 /* ---- out ---- */
-
-static void pack_path(struct sink *out, const struct endpoint_paths *paths, uint32_t endpoint) {
-    const char *path = paths->path_of(paths->user, endpoint);
-    pack_text(out, path, path == NULL ? 0 : strlen(path));
-}
-
-static void pack_encoding(struct sink *out, const struct encoding *encoding,
-                          const struct endpoint_paths *paths) {
-    const struct message *message = encoding->message;
-    struct slice payload = message_payload(message);
-    bool is_custom = encoding->codec >= CODEC_CUSTOM;
-    pack_number(out, is_custom ? CODEC_CUSTOM : encoding->codec);
-    if (is_custom)
-        pack_path(out, paths, encoding->codec - CODEC_CUSTOM);
-    pack_number(out, message_opcode(message) | (message->stays_plain ? STAYS_PLAIN : 0u));
-    pack_text(out, payload.bytes, payload.len);
-}
 
 static void pack_kept(struct sink *out, const struct kept *kept,
                       const struct endpoint_paths *paths) {
     struct slice key = message_key(kept->encodings[0].message);
     pack_number(out, kept->offset);
     pack_number(out, (uint64_t)kept->wall_ms);
-    if (kept->endpoint == ANY_ENDPOINT)
-        pack_text(out, NULL, 0);
-    else
-        pack_path(out, paths, kept->endpoint);
+    encodings_pack_path(out, paths, kept->endpoint);
     pack_text(out, key.bytes, key.len);
-    pack_number(out, kept->count);
-    for (uint32_t i = 0; i < kept->count; i++)
-        pack_encoding(out, &kept->encodings[i], paths);
+    encodings_pack(out, kept->encodings, kept->count, paths);
 }
 
 static void pack_room(struct sink *out, const struct kept_room *room,
@@ -86,75 +62,22 @@ static bool unpack_count(struct slice *from, uint64_t *count) {
     return unpack_number(from, count) && *count <= from->len / LEAST_BYTES;
 }
 
-static bool is_same(const struct message *message, uint64_t flags, struct slice payload) {
-    return message != NULL && message_opcode(message) == (flags & OPCODE_BITS) &&
-           message->stays_plain == ((flags & STAYS_PLAIN) != 0) &&
-           slice_equal(message_payload(message), payload);
-}
-
-/* One encoding. Its message has a reference of its own; NULL: this process has no such codec.
- * `before`: the message of the encoding before, which may be the same. */
-static bool unpack_encoding(struct slice *from, const struct restoring *restoring, struct slice key,
-                            struct message *before, struct encoding *encoding) {
-    uint64_t codec, flags;
-    struct slice path = {NULL, 0}, payload;
-    *encoding = (struct encoding){0, NULL};
-    if (!unpack_number(from, &codec) || codec > CODEC_CUSTOM ||
-        (codec == CODEC_CUSTOM && !unpack_text(from, &path)) || !unpack_number(from, &flags) ||
-        !unpack_text(from, &payload))
-        return false;
-    uint64_t opcode = flags & OPCODE_BITS;
-    if ((opcode != OPCODE_TEXT && opcode != OPCODE_BINARY) ||
-        (flags & ~(uint64_t)(OPCODE_BITS | STAYS_PLAIN)) != 0)
-        return false;
-    if (restoring->memory == NULL)
-        return true;
-    encoding->codec = (uint32_t)codec;
-    if (codec == CODEC_CUSTOM) {
-        uint32_t endpoint = restoring->paths->endpoint_of(restoring->paths->user, path);
-        if (endpoint == ANY_ENDPOINT)
-            return true;
-        encoding->codec = CODEC_CUSTOM + endpoint;
-    }
-    if (is_same(before, flags, payload)) {
-        encoding->message = message_ref(before);
-        return true;
-    }
-    encoding->message = message_new_keyed((enum opcode)opcode, payload.bytes, payload.len, key);
-    encoding->message->stays_plain = (flags & STAYS_PLAIN) != 0;
-    return true;
-}
-
-/* The path names an endpoint of this process, or none. */
-static bool find_endpoint(const struct restoring *restoring, struct slice path,
-                          uint32_t *endpoint) {
-    *endpoint = ANY_ENDPOINT;
-    if (path.len > 0 && restoring->memory != NULL)
-        *endpoint = restoring->paths->endpoint_of(restoring->paths->user, path);
-    return path.len == 0 || *endpoint != ANY_ENDPOINT;
-}
-
 /* One message. `*kept`: NULL: only checked, or nothing of it has a meaning here. */
 static bool unpack_kept(struct slice *from, const struct restoring *restoring, struct kept **kept,
                         uint64_t *offset) {
-    uint64_t wall_ms, count, done = 0;
+    uint64_t wall_ms;
+    uint32_t endpoint;
     struct slice path, key;
+    struct encodings encodings;
+    const struct endpoint_paths *paths = restoring->memory == NULL ? NULL : restoring->paths;
     *kept = NULL;
     if (!unpack_number(from, offset) || !unpack_number(from, &wall_ms) ||
-        !unpack_text(from, &path) || !unpack_text(from, &key) || key.len > MESSAGE_KEY_MAX ||
-        !unpack_count(from, &count) || count == 0 || count > ENCODINGS_MAX)
+        !unpack_text(from, &path) || !unpack_text(from, &key) ||
+        !encodings_unpack(from, paths, key, &encodings))
         return false;
-    struct encoding *encodings = mem_zalloc(count * sizeof *encodings);
-    struct message *before = NULL;
-    while (done < count && unpack_encoding(from, restoring, key, before, &encodings[done]))
-        before = encodings[done++].message;
-    uint32_t endpoint;
-    if (find_endpoint(restoring, path, &endpoint))
-        *kept = kept_new(encodings, (uint32_t)done);
-    for (uint64_t i = 0; i < done; i++)
-        if (encodings[i].message != NULL)
-            message_unref(encodings[i].message);
-    mem_free(encodings);
+    if (paths != NULL && encodings_find_path(paths, path, &endpoint))
+        *kept = kept_new(encodings.list, encodings.count);
+    encodings_release(&encodings);
     if (*kept != NULL) {
         int64_t age_ms = restoring->now->wall_ms - (int64_t)wall_ms;
         uint64_t most = restoring->now->monotonic_ms;
@@ -165,7 +88,7 @@ static bool unpack_kept(struct slice *from, const struct restoring *restoring, s
                                                            : most - (uint64_t)age_ms;
         (*kept)->endpoint = endpoint;
     }
-    return done == count;
+    return true;
 }
 
 /* The messages of one kind. `room` is NULL: only checks. */

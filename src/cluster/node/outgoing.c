@@ -1,0 +1,333 @@
+/* outgoing.c -- what waits to be published, and what the servers have not confirmed.
+ *
+ * One queue for each server, in the order in which messages were added. A message stays in it until
+ * the server has confirmed it. When the connection is lost, all that were not confirmed are sent
+ * again, in their order and with their numbers: receivers recognise those that they have. After an
+ * outage the queue waits until all machines have subscribed again, since a server keeps no message
+ * for machines that have not.
+ *
+ * Not more than a window of bytes is under way, so that what waits stands here, where it has a
+ * limit: beyond it the oldest messages are dropped and counted. */
+#include "cluster/node/node_parts.h"
+
+#include "base/log/log.h"
+#include "base/mem.h"
+
+#include <hiredis/hiredis.h>
+
+/* Bytes under way to one server. */
+enum { WINDOW = 1024 * 1024 };
+/* How long the queue waits for other machines after an outage, how long the outage must be, and how
+ * often the queue looks. */
+enum { READY_MAX_MS = 6000, SHORT_OUTAGE_MS = 1000, LOOK_MS = 50, REFUSED_MS = 200 };
+/* Channels whose sequence is known; those that one question may be about; the memory of an entry
+ * beside its bytes. */
+enum { CHANNELS_MAX = 65536, SINCE_MAX = 16384, ENTRY_COST = 96 };
+
+struct entry {
+    struct list link;
+    struct queue *queue;
+    struct channel *channel;
+    uint64_t number, sequence;
+    bool is_sent; /* not confirmed; it may be sent again */
+    size_t len;
+    char bytes[];
+};
+
+struct queue {
+    struct node *node;
+    struct list entries;
+    struct list *next; /* the link of the first that is to be sent; that of `entries`: none */
+    size_t bytes;
+    size_t under_way_bytes;
+    uint32_t under_way, count;
+    bool is_broken;      /* what was under way is to be sent again, when all has been answered */
+    bool waits;          /* until others are ready, or … */
+    uint64_t wait_until; /* … this time */
+    uint64_t not_before; /* the server has refused a message for a while */
+    struct node_timer look;
+};
+
+/* A channel in which this machine has published. */
+struct channel {
+    struct table_entry entry; /* its key is the name */
+    struct list link;         /* the one that was not used for longest is the first */
+    unsigned lane;
+    uint32_t entries; /* in queues */
+    uint64_t sequence;
+    uint64_t confirmed_number, confirmed_sequence; /* of the last message that the server has got */
+    char name[];
+};
+
+struct outgoing {
+    uint64_t numbers[LANES];
+    struct table channels;
+    struct list channel_list;
+    struct buffer payload; /* of the message between outgoing_begin() and outgoing_end() */
+    struct buffer_sink sink;
+    struct channel *channel; /* the same message's */
+    size_t bytes;            /* of all queues */
+    bool logged_dropped;
+    struct queue queues[];
+};
+
+/* ---- life ---- */
+
+struct outgoing *outgoing_new(struct node *node) {
+    struct outgoing *outgoing =
+        mem_zalloc(sizeof *outgoing + node->redis.count * sizeof *outgoing->queues);
+    list_init(&outgoing->channel_list);
+    outgoing->sink = buffer_sink_of(&outgoing->payload);
+    for (unsigned i = 0; i < node->redis.count; i++) {
+        struct queue *queue = &outgoing->queues[i];
+        queue->node = node;
+        list_init(&queue->entries);
+        queue->next = &queue->entries;
+    }
+    return outgoing;
+}
+
+static size_t cost_of(const struct entry *entry) {
+    return ENTRY_COST + entry->len;
+}
+
+static void entry_free(struct entry *entry) {
+    struct queue *queue = entry->queue;
+    struct outgoing *outgoing = queue->node->outgoing;
+    if (queue->next == &entry->link)
+        queue->next = entry->link.next;
+    list_remove(&entry->link);
+    queue->bytes -= cost_of(entry);
+    queue->count--;
+    outgoing->bytes -= cost_of(entry);
+    entry->channel->entries--;
+    mem_free(entry);
+}
+
+static void forget_channel(struct outgoing *outgoing, struct channel *channel) {
+    list_remove(&channel->link);
+    table_remove(&outgoing->channels, &channel->entry);
+    mem_free(channel);
+}
+
+void outgoing_free(struct outgoing *outgoing) {
+    if (outgoing == NULL)
+        return;
+    const struct node *node = outgoing->queues[0].node;
+    for (unsigned i = 0; i < node->redis.count; i++)
+        while (!list_empty(&outgoing->queues[i].entries))
+            entry_free(LIST_OWNER(outgoing->queues[i].entries.next, struct entry, link));
+    while (!list_empty(&outgoing->channel_list))
+        forget_channel(outgoing, LIST_OWNER(outgoing->channel_list.next, struct channel, link));
+    table_close(&outgoing->channels);
+    buffer_free(&outgoing->payload);
+    mem_free(outgoing);
+}
+
+/* ---- adding ---- */
+
+static struct channel *use_channel(struct outgoing *outgoing, unsigned lane, struct slice name) {
+    struct table_entry *entry = table_find(&outgoing->channels, name);
+    struct channel *channel;
+    if (entry != NULL) {
+        channel = TABLE_OWNER(entry, struct channel, entry);
+        list_remove(&channel->link);
+    } else {
+        channel = list_empty(&outgoing->channel_list)
+                      ? NULL
+                      : LIST_OWNER(outgoing->channel_list.next, struct channel, link);
+        if (outgoing->channels.count >= CHANNELS_MAX && channel->entries == 0)
+            forget_channel(outgoing, channel);
+        channel = mem_zalloc(sizeof *channel + name.len);
+        memcpy(channel->name, name.bytes, name.len);
+        channel->entry.key = (struct slice){channel->name, name.len};
+        channel->lane = lane;
+        table_add(&outgoing->channels, &channel->entry);
+    }
+    list_append(&outgoing->channel_list, &channel->link);
+    return channel;
+}
+
+/* Drops the oldest message of the longest queue that is not under way. False: all are. */
+static bool drop_oldest(struct node *node) {
+    struct queue *longest = NULL;
+    for (unsigned i = 0; i < node->redis.count; i++) {
+        struct queue *queue = &node->outgoing->queues[i];
+        if (queue->next != &queue->entries && (longest == NULL || queue->bytes > longest->bytes))
+            longest = queue;
+    }
+    if (longest == NULL)
+        return false;
+    entry_free(LIST_OWNER(longest->next, struct entry, link));
+    node->figures.dropped++;
+    if (!node->outgoing->logged_dropped)
+        log_event(LOG_WARN, "cluster_dropped",
+                  "the queue to Redis is full: its oldest messages do not reach other machines");
+    node->outgoing->logged_dropped = true;
+    return true;
+}
+
+struct sink *outgoing_begin(struct node *node, unsigned lane, enum protocol_kind kind,
+                            struct slice channel) {
+    struct outgoing *outgoing = node->outgoing;
+    outgoing->channel = use_channel(outgoing, lane, channel);
+    struct protocol_head head = {kind, node_id(node), ++outgoing->numbers[lane],
+                                 ++outgoing->channel->sequence};
+    buffer_drop(&outgoing->payload, outgoing->payload.len);
+    protocol_pack_head(&outgoing->sink.sink, &head);
+    return &outgoing->sink.sink;
+}
+
+void outgoing_end(struct node *node, unsigned server) {
+    struct outgoing *outgoing = node->outgoing;
+    struct queue *queue = &outgoing->queues[server];
+    size_t len = outgoing->payload.len;
+    struct entry *entry = mem_alloc(sizeof *entry + len);
+    *entry = (struct entry){.queue = queue,
+                            .channel = outgoing->channel,
+                            .number = outgoing->numbers[outgoing->channel->lane],
+                            .sequence = outgoing->channel->sequence,
+                            .len = len};
+    memcpy(entry->bytes, buffer_start(&outgoing->payload), len);
+    entry->channel->entries++;
+    while (outgoing->bytes + cost_of(entry) > node->backlog_max && drop_oldest(node))
+        ;
+    list_append(&queue->entries, &entry->link);
+    if (queue->next == &queue->entries)
+        queue->next = &entry->link;
+    queue->bytes += cost_of(entry);
+    queue->count++;
+    outgoing->bytes += cost_of(entry);
+}
+
+/* ---- sending ---- */
+
+/* Errors of a server that will take the message later, or whose successor will. */
+static bool is_for_later(const struct redisReply *reply) {
+    static const char *const words[] = {"LOADING",     "READONLY",   "OOM",      "MOVED",
+                                        "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "MISCONF"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strncmp(reply->str, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
+}
+
+static void on_published(void *context, const struct redisReply *reply) {
+    struct entry *entry = context;
+    struct queue *queue = entry->queue;
+    struct node *node = queue->node;
+    queue->under_way--;
+    queue->under_way_bytes -= cost_of(entry);
+    bool is_error = reply != NULL && reply->type == REDIS_REPLY_ERROR;
+    if (reply == NULL || (is_error && is_for_later(reply))) {
+        queue->is_broken = true;
+        if (is_error)
+            queue->not_before = node->now_ms + REFUSED_MS;
+        return;
+    }
+    if (is_error) {
+        node->figures.dropped++;
+        struct log_line line;
+        log_begin_limited(&line, LOG_WARN, "cluster_refused");
+        log_bytes(&line, "why", reply->str, reply->len);
+        log_end(&line);
+    } else {
+        node->figures.published++;
+        entry->channel->confirmed_number = entry->number;
+        entry->channel->confirmed_sequence = entry->sequence;
+    }
+    entry_free(entry);
+}
+
+static void send_entry(struct queue *queue, unsigned server) {
+    struct node *node = queue->node;
+    struct entry *entry = LIST_OWNER(queue->next, struct entry, link);
+    const struct slice argv[] = {
+        {"SPUBLISH", 8},
+        entry->channel->entry.key,
+        {entry->bytes, entry->len},
+    };
+    node->figures.resent += entry->is_sent;
+    entry->is_sent = true;
+    queue->next = entry->link.next;
+    queue->under_way++;
+    queue->under_way_bytes += cost_of(entry);
+    node->redis.command(node->redis.user, server, 3, argv, on_published, entry);
+}
+
+static void on_look(struct node *node, struct node_timer *timer) {
+    (void)node;
+    (void)timer; /* the turn in which it runs sends */
+}
+
+void outgoing_up(struct node *node, unsigned server) {
+    const struct node_server *state = &node->servers[server];
+    struct queue *queue = &node->outgoing->queues[server];
+    queue->waits = state->was_up &&
+                   (!state->facts.same_run || node->now_ms - state->down_at > SHORT_OUTAGE_MS);
+    queue->wait_until = node->now_ms + READY_MAX_MS;
+    node->outgoing->logged_dropped = false;
+}
+
+/* May the queue send? */
+static bool may_send(struct queue *queue, unsigned server) {
+    struct node *node = queue->node;
+    if (!node->servers[server].is_up)
+        return false;
+    if (queue->is_broken) {
+        if (queue->under_way > 0)
+            return false;
+        queue->is_broken = false;
+        queue->next = queue->entries.next;
+    }
+    if (node->now_ms < queue->not_before ||
+        (queue->waits && node->now_ms < queue->wait_until && !leases_all_ready(node, server))) {
+        node_set_timer(node, &queue->look, node->now_ms + LOOK_MS, on_look);
+        return false;
+    }
+    queue->waits = false;
+    return true;
+}
+
+void outgoing_turn(struct node *node) {
+    for (unsigned server = 0; server < node->redis.count; server++) {
+        struct queue *queue = &node->outgoing->queues[server];
+        if (queue->next == &queue->entries && !queue->is_broken)
+            continue;
+        if (!may_send(queue, server))
+            continue;
+        while (queue->next != &queue->entries &&
+               (queue->under_way_bytes < WINDOW || queue->under_way == 0))
+            send_entry(queue, server);
+    }
+}
+
+bool outgoing_is_empty(const struct node *node) {
+    return node->outgoing->bytes == 0;
+}
+
+void outgoing_since(const struct node *node, const uint64_t numbers[LANES], struct sink *out,
+                    size_t max_bytes) {
+    const struct list *list = &node->outgoing->channel_list;
+    unsigned steps = SINCE_MAX;
+    for (const struct list *link = list->prev; link != list && steps > 0; link = link->prev) {
+        steps--;
+        const struct channel *channel = LIST_OWNER(link, struct channel, link);
+        struct slice name = channel->entry.key;
+        if (numbers[channel->lane] == 0 || channel->confirmed_number <= numbers[channel->lane])
+            continue;
+        size_t bytes = name.len + 2 * 10; /* and two packed numbers */
+        if (bytes > max_bytes)
+            return;
+        max_bytes -= bytes;
+        pack_text(out, name.bytes, name.len);
+        pack_number(out, channel->confirmed_sequence);
+    }
+}
+
+void outgoing_figures(const struct node *node, struct node_figures *out) {
+    out->queue_bytes = node->outgoing->bytes;
+    out->queue_messages = 0;
+    for (unsigned server = 0; server < node->redis.count; server++)
+        out->queue_messages += node->outgoing->queues[server].count;
+}

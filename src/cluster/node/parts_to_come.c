@@ -1,0 +1,125 @@
+/* parts_to_come.c -- parts of a node that do nothing yet. The file of a part takes its functions
+ * out of here. */
+#include "cluster/node/node_parts.h"
+
+/* leases.c */
+struct leases *leases_new(struct node *node) {
+    (void)node;
+    return NULL;
+}
+void leases_free(struct leases *leases) {
+    (void)leases;
+}
+void leases_up(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+void leases_down(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+bool leases_all_ready(const struct node *node, unsigned server) {
+    (void)node, (void)server;
+    return true;
+}
+void leases_leave(struct node *node) {
+    (void)node;
+}
+
+/* members.c */
+struct members *members_new(struct node *node) {
+    (void)node;
+    return NULL;
+}
+void members_free(struct members *members) {
+    (void)members;
+}
+void members_take(struct cluster_room *room, const struct link_item *item) {
+    (void)room, (void)item;
+}
+void members_begin(struct cluster_room *room) {
+    rooms_part_done(room);
+}
+void members_end(struct cluster_room *room) {
+    (void)room;
+}
+void members_message(struct cluster_room *room, const struct protocol_head *head,
+                     struct slice body) {
+    (void)room, (void)head, (void)body;
+}
+void members_up(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+void members_down(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+void members_turn(struct node *node) {
+    (void)node;
+}
+void members_leave(struct node *node) {
+    (void)node;
+}
+
+/* history.c */
+struct history *history_new(struct node *node) {
+    (void)node;
+    return NULL;
+}
+void history_free(struct history *history) {
+    (void)history;
+}
+void history_publish(struct node *node, const struct link_item *item) {
+    (void)node, (void)item;
+}
+void history_begin(struct cluster_room *room) {
+    rooms_part_done(room);
+}
+void history_end(struct cluster_room *room) {
+    (void)room;
+}
+void history_message(struct cluster_room *room, const struct protocol_head *head,
+                     struct slice body) {
+    (void)room, (void)head, (void)body;
+}
+void history_up(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+void history_down(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+void history_turn(struct node *node) {
+    (void)node;
+}
+
+/* cluster_shared.c */
+struct cluster_shared *cluster_shared_new(struct node *node) {
+    (void)node;
+    return NULL;
+}
+void cluster_shared_free(struct cluster_shared *shared) {
+    (void)shared;
+}
+void cluster_shared_take(struct node *node, const struct link_item *item) {
+    node->bus.answer(node->bus.user, item->token, LINK_REFUSED, (struct slice){NULL, 0});
+}
+void cluster_shared_down(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
+
+/* cluster_sessions.c */
+struct cluster_sessions *cluster_sessions_new(struct node *node) {
+    (void)node;
+    return NULL;
+}
+void cluster_sessions_free(struct cluster_sessions *sessions) {
+    (void)sessions;
+}
+void cluster_sessions_take(struct node *node, const struct link_item *item) {
+    node->bus.answer(node->bus.user, item->token, LINK_REFUSED, (struct slice){NULL, 0});
+}
+void cluster_sessions_asked(struct node *node, const struct direct_asker *asker,
+                            struct slice body) {
+    (void)body;
+    direct_answer(node, asker, LINK_REFUSED, (struct slice){NULL, 0});
+}
+void cluster_sessions_down(struct node *node, unsigned server) {
+    (void)node, (void)server;
+}
