@@ -162,6 +162,65 @@ static void test_hole(void **state) {
     assert_int_equal(figures(1).lost, 3);
 }
 
+/* And no later message shows the hole: this machine asks. */
+static void test_missed(void **state) {
+    (void)state;
+    fake_member(1, LINK_JOINED, "r", NUMBER);
+    fake_member(1, LINK_JOINED, "q", NUMBER);
+    fake_settle();
+    publish_many(0, "r", 1, 2);
+    publish_many(0, "q", 1, 1);
+    publish_many(2, "r", 11, 11);
+    fake_settle();
+    fake_expect(1, "r:1 r:2 q:1 r:11 ");
+    fake_cut(&machines[1]);
+    publish_many(0, "r", 3, 5);
+    publish_many(0, "unknown there", 1, 9);
+    struct link_item all = {.endpoint = ANY_ENDPOINT};
+    fake_publish_item(0, all, "all");
+    fake_settle();
+    fake_up(&machines[1], true);
+    publish_many(2, "r", 12, 12);
+    fake_settle();
+    assert_int_equal(figures(1).lost, 0);
+    fake_pass(1000);
+    fake_settle();
+    fake_pass(1000);
+    fake_settle();
+    assert_int_equal(figures(1).lost, 3);
+    publish_many(0, "r", 6, 6); /* which are not counted twice */
+    fake_settle();
+    fake_expect(1, "r:12 r:6 ");
+    assert_int_equal(figures(1).lost, 3);
+    assert_int_equal(figures(0).lost + figures(2).lost, 0);
+}
+
+/* A machine that does not answer delays nothing, and a second outage takes nothing away. */
+static void test_missed_twice(void **state) {
+    (void)state;
+    fake_member(1, LINK_JOINED, "r", NUMBER);
+    fake_settle();
+    publish_many(0, "r", 1, 1);
+    publish_many(2, "r", 2, 2);
+    fake_settle();
+    fake_end(2);
+    fake_cut(&machines[1]);
+    publish_many(0, "r", 3, 3);
+    fake_settle();
+    fake_up(&machines[1], true);
+    fake_settle();
+    fake_cut(&machines[1]);
+    publish_many(0, "r", 4, 4);
+    fake_settle();
+    fake_up(&machines[1], true);
+    for (int i = 0; i < 10; i++) {
+        fake_settle();
+        fake_pass(1000);
+    }
+    fake_expect(1, "r:1 r:2 ");
+    assert_int_equal(figures(1).lost, 2);
+}
+
 static void test_full_queue(void **state) {
     (void)state;
     fake_end(0);
@@ -405,6 +464,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_cut_after_execution, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_connections_interleave, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hole, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missed_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_queue_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),

@@ -19,7 +19,7 @@
 enum { WINDOW = 1024 * 1024 };
 /* How long the queue waits for other machines after an outage, how long the outage must be, and how
  * often the queue looks. */
-enum { READY_MAX_MS = 6000, SHORT_OUTAGE_MS = 1000, LOOK_MS = 50, REFUSED_MS = 200 };
+enum { READY_MAX_MS = 6000, SHORT_OUTAGE_MS = 1000, READY_LOOK_MS = 50, REFUSED_MS = 200 };
 /* Channels whose sequence is known; those that one question may be about; the memory of an entry
  * beside its bytes. */
 enum { CHANNELS_MAX = 65536, SINCE_MAX = 16384, ENTRY_COST = 96 };
@@ -161,7 +161,7 @@ static bool drop_oldest(struct node *node) {
     entry_free(LIST_OWNER(longest->next, struct entry, link));
     node->figures.dropped++;
     if (!node->outgoing->logged_dropped)
-        log_event(LOG_WARN, "cluster_dropped",
+        log_event(LOG_WARN, "cluster_lost",
                   "the queue to Redis is full: its oldest messages do not reach other machines");
     node->outgoing->logged_dropped = true;
     return true;
@@ -228,7 +228,7 @@ static void on_published(void *context, const struct redisReply *reply) {
     if (is_error) {
         node->figures.dropped++;
         struct log_line line;
-        log_begin_limited(&line, LOG_WARN, "cluster_refused");
+        log_begin_limited(&line, LOG_WARN, "cluster_lost");
         log_bytes(&line, "why", reply->str, reply->len);
         log_end(&line);
     } else {
@@ -282,7 +282,7 @@ static bool may_send(struct queue *queue, unsigned server) {
     }
     if (node->now_ms < queue->not_before ||
         (queue->waits && node->now_ms < queue->wait_until && !leases_all_ready(node, server))) {
-        node_set_timer(node, &queue->look, node->now_ms + LOOK_MS, on_look);
+        node_set_timer(node, &queue->look, node->now_ms + READY_LOOK_MS, on_look);
         return false;
     }
     queue->waits = false;
