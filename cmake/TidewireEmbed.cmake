@@ -1,8 +1,14 @@
-# The Lua library, the templates of `tidewire new` and the JavaScript client, as C arrays (see
-# src/script/vm/embedded.h).
+# The Lua library, the templates of `tidewire new`, the JavaScript client and the scripts that Redis
+# runs, as C arrays (see src/base/embedded_file.h).
 
-# tidewire_embed_sources(OUT): names of the C files to compile; made anew when a file changes.
-function(tidewire_embed_sources out)
+# tidewire_embed_sources(OUT PART): names of the C files to compile into the part; made anew when a
+# file changes.
+function(tidewire_embed_sources out part)
+  if(part STREQUAL "cluster")
+    tidewire_embed_table(scripts embedded_scripts src/cluster/scripts "*.lua")
+    set(${out} "${scripts}" PARENT_SCOPE)
+    return()
+  endif()
   tidewire_embed_table(files embedded_files lua/tidewire "*.lua")
   tidewire_embed_table(templates embedded_templates lua/templates "*" lua/types/tidewire.lua)
   tidewire_embed_table(client embedded_client clients/js "tidewire.js"

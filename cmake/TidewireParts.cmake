@@ -1,12 +1,12 @@
 # How a part of src/ and a Lua C module become targets.
 
 # tidewire_part(NAME [LINK target…] [EMBED]): src/NAME/**/*.c become the static library tw_NAME.
-# With EMBED, the Lua library and the templates of `tidewire new` become part of it.
+# With EMBED, files that are no C become part of it (TidewireEmbed.cmake).
 function(tidewire_part name)
   cmake_parse_arguments(PART "EMBED" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/*.c")
   if(PART_EMBED)
-    tidewire_embed_sources(embedded)
+    tidewire_embed_sources(embedded ${name})
     list(APPEND sources ${embedded})
   endif()
   if(NOT sources)

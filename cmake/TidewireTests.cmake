@@ -87,6 +87,12 @@ target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})
 set_target_properties(faults failing_malloc PROPERTIES
   PREFIX "" C_VISIBILITY_PRESET default LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
 
+# The connections to Redis, driven by lines of text (tests/support/redis_driver.lua).
+add_executable(redis_driver tests/support/redis_driver.c)
+target_link_libraries(redis_driver PRIVATE tw_server)
+set_target_properties(redis_driver PROPERTIES
+  RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+
 # --- specs ------------------------------------------------------------------------------------
 
 # tidewire_spec(LABEL FILE SUFFIX [ENVIRONMENT…]): the test's name ends with SUFFIX
@@ -138,10 +144,12 @@ foreach(label server interop examples browser bench)
 endforeach()
 
 # The server is the same with several workers: its specs once more, without those that take long and
-# are about what a worker does by itself.
+# are about what a worker does by itself, and those of clusters, which say how many workers they
+# have.
 file(GLOB specs CONFIGURE_DEPENDS RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}"
   "${CMAKE_CURRENT_SOURCE_DIR}/tests/server/*_spec.lua")
 list(FILTER specs EXCLUDE REGEX "/(budget_callbacks|budget_deep|deep_recursion|memory)_spec")
+list(FILTER specs EXCLUDE REGEX "/cluster_")
 foreach(spec IN LISTS specs)
   tidewire_spec(workers "${spec}" "@3" ${sanitizer_environment} "TIDEWIRE_TEST_WORKERS=3")
 endforeach()

@@ -31,7 +31,9 @@ foreach(file IN LISTS files)
 endforeach()
 
 file(WRITE "${OUTPUT}" "/* Made by cmake/embed.cmake from ${FOLDER}; not to be edited. */
-#include \"script/vm/embedded.h\"
+#include \"base/embedded_file.h\"
+
+extern const struct embedded_file ${TABLE}[];
 
 ${arrays}const struct embedded_file ${TABLE}[] = {
 ${rows}    {NULL, NULL, NULL, 0},

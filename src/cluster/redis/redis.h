@@ -29,13 +29,13 @@ enum redis_script {
 };
 
 /* The answer to a command, which may be an error of Redis. NULL: the connection was lost before it
- * came, or there was none; the command may have been executed or not. */
+ * came, or there was none; the command may have been executed or not. `down` comes before. */
 typedef void redis_reply_fn(void *context, const struct redisReply *reply);
 
 struct redis_functions {
     unsigned count; /* of servers, each with a number below */
     /* Sends a command, at the end of the loop's turn; texts are copied. Answers come in the order
-     * of the commands, never within the call. */
+     * of the commands, never within the call. on_reply NULL: the answer is of no interest. */
     void (*command)(void *user, unsigned server, unsigned argc, const struct slice *argv,
                     redis_reply_fn *on_reply, void *context);
     /* Runs a script with one key (the partition's tag is in it) and arguments. */
