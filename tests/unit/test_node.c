@@ -1,6 +1,7 @@
 /* test_node.c -- machines of a cluster, on a server that a test cuts off, restarts and fills:
  * what is published, to whom it comes, once and in order, and what is counted when it does not
  * come. */
+#include "cluster/node/node_parts.h"
 #include "fake_redis.h"
 
 #define NUMBER "0000000000001"
@@ -414,6 +415,56 @@ static void test_direct(void **state) {
     fake_expect(2, "");
 }
 
+/* ---- questions ---- */
+
+static void note_answer(struct node *node, void *context, enum link_status status,
+                        struct slice body) {
+    (void)node;
+    buffer_printf(&machines[0].log, "%s=%d:%.*s ", (const char *)context, (int)status,
+                  (int)body.len, body.len == 0 ? "" : body.bytes);
+}
+
+static void ask(const char *machine, const char *context) {
+    direct_ask(machines[0].node, slice_of(machine), (enum question_kind)99, slice_of("body"), 2000,
+               note_answer, (void *)(uintptr_t)context);
+}
+
+static void test_questions(void **state) {
+    (void)state;
+    ask("machine0001", "one");
+    ask("machine0009", "nobody");
+    fake_expect(0, "");
+    fake_settle();
+    fake_expect(0, "one=3:unknown kind of question ");
+    fake_pass(1999);
+    fake_settle();
+    fake_expect(0, "");
+    fake_pass(1);
+    fake_settle();
+    fake_expect(0, "nobody=2: ");
+
+    ask("machine0009", "third"); /* which another machine answers, and then its own */
+    fake_settle();
+    static char forged[] = "\1\7machine0002\11\11\3\0x";
+    static char late[] = "\1\7machine0009\1\1\3\0y", again[] = "\1\7machine0009\2\2\3\0z";
+    const char *own = "tw:to:machine0000";
+    fake_publish(own, strlen(own), (struct slice){forged, sizeof forged - 1});
+    fake_expect(0, "");
+    fake_publish(own, strlen(own), (struct slice){late, sizeof late - 1});
+    fake_publish(own, strlen(own), (struct slice){again, sizeof again - 1});
+    fake_expect(0, "third=0:y ");
+
+    fake_cut(&machines[0]);
+    ask("machine0001", "down");
+    fake_expect(0, "");
+    fake_turn(&machines[0]);
+    fake_expect(0, "down=1: ");
+    ask("machine0009", "end");
+    node_free(machines[0].node);
+    machines[0].node = NULL;
+    fake_expect(0, "end=1: ");
+}
+
 /* ---- the end ---- */
 
 static void note_left(void *user) {
@@ -494,6 +545,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lingers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_direct, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_questions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leave, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
     };
