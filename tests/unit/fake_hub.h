@@ -384,6 +384,12 @@ static inline struct fake_client *fake_open(struct fake *f) {
     return client;
 }
 
+/* The script has accepted the client's handshake, which may be one of a session. */
+static inline void fake_opens(struct fake_client *client) {
+    hub_session_arrive(client->fake->hub, client->conn, client->quiet_ms, client->has_end);
+    hub_open(client->fake->hub, client->conn, client);
+}
+
 /* Ends turns until nothing waits for another. */
 static inline void fake_turn(struct fake *f) {
     int turns = 0;

@@ -40,6 +40,7 @@ static struct stream *fake_adopted;
 static bool fake_adopt_fails;
 static int fake_sockets_closed; /* on their way to another worker */
 static struct tls_server *fake_adopted_with;
+static void (*fake_on_write)(void); /* or NULL: is called before bytes are written */
 
 static inline struct stream *fake_stream_new(void) {
     struct stream *stream = mem_zalloc(sizeof *stream);
@@ -104,6 +105,8 @@ void stream_set_owner(struct stream *stream, const struct stream_events *events,
 size_t stream_write(struct stream *stream, const void *bytes, size_t len) {
     assert_false(stream->shut);
     size_t taken = len < stream->room ? len : stream->room;
+    if (fake_on_write != NULL)
+        fake_on_write();
     if (stream->killed)
         taken = 0; /* a broken socket takes nothing */
     if (stream->room != SIZE_MAX)

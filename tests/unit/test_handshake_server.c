@@ -379,6 +379,40 @@ static void test_a_session_of_another_worker(void **state) {
     bus_free(bus);
 }
 
+static const char secret[] = "0123456789abcdef";
+static conn_id known; /* the connection that had the secret when bytes were written first */
+
+static void note_known(void) {
+    known = sessions_find(f->hub->sessions, slice_of(secret));
+    fake_on_write = NULL;
+}
+
+/* Its client may open the next socket as soon as it has the 101, at another worker. */
+static void test_a_session_is_known_before_the_answer(void **state) {
+    f->hub->endpoints[0]->resume_ms = 60000;
+    answer.session = slice_of(secret);
+    known = 0;
+    fake_on_write = note_known;
+    struct stream *stream = send_handshake("192.0.2.1");
+    assert_memory_equal(stream->bytes, "HTTP/1.1 101 ", 13);
+    assert_int_not_equal(known, 0);
+    assert_int_equal(known, asked_id);
+    leave(stream, 0);
+    fake_pass(f, 60000);
+    turn();
+    assert_int_equal(sessions_find(f->hub->sessions, slice_of(secret)), 0);
+    /* and no more, where the answer is not taken */
+    fake_on_write = note_known;
+    http_accept(http, 7, "192.0.2.1");
+    stream = fake_adopted;
+    stream->room = 0;
+    fake_stream_gives(stream, handshake, sizeof handshake - 1);
+    assert_int_equal(known, asked_id);
+    assert_int_equal(sessions_find(f->hub->sessions, slice_of(secret)), 0);
+    assert_int_equal(stats_read(&f->hub->stats.sessions_begun), 1);
+    fake_stream_closes(stream);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
 
 int main(void) {
@@ -396,6 +430,7 @@ int main(void) {
         TEST(test_many_of_one_address),
         TEST(test_drain),
         TEST(test_a_session_of_another_worker),
+        TEST(test_a_session_is_known_before_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,7 +153,7 @@ static void test_a_replay_that_was_read(void **state) {
 static void test_a_session(void **state) {
     struct fake_client *client = fake_admit(one);
     assert_true(hub_assign_session(one->hub, client->conn, 0, slice_of(secret), 0, NOTHING));
-    hub_open(one->hub, client->conn, client);
+    fake_opens(client);
     fake_turn(one);
     fake_expect_frames(client, "text({\"type\":\"session\",\"resumed\":false,\"received\":0})");
     publish(one, "1");
@@ -165,7 +165,7 @@ static void test_a_session(void **state) {
     fake_gone(client);
     struct fake_client *again = fake_admit(one);
     assert_true(hub_assign_session(one->hub, again->conn, 0, slice_of(secret), 1, NOTHING));
-    hub_open(one->hub, again->conn, again);
+    fake_opens(again);
     fake_turn(one);
     fake_expect_frames(again, "text({\"type\":\"session\",\"resumed\":true,\"received\":0}) "
                               "text(2) text(3)");
@@ -178,7 +178,7 @@ static void test_a_session(void **state) {
 static void test_a_session_with_a_large_replay(void **state) {
     struct fake_client *client = fake_admit(one);
     assert_true(hub_assign_session(one->hub, client->conn, 0, slice_of(secret), 0, NOTHING));
-    hub_open(one->hub, client->conn, client);
+    fake_opens(client);
     fake_turn(one);
     for (int i = 0; i < 10; i++)
         publish_large(one, 'x');

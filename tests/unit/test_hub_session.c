@@ -20,7 +20,7 @@ static struct fake_client *arrive_as(struct fake *f, const char *name, int64_t r
     struct fake_client *client = fake_admit(f);
     assert_true(hub_assign_session(f->hub, client->conn, 0, slice_of(name), received,
                                    (struct slice){NULL, 0}));
-    hub_open(f->hub, client->conn, client);
+    fake_opens(client);
     return client;
 }
 
@@ -135,7 +135,7 @@ static struct fake_client *arrive_late(struct fake *f, uint64_t quiet_ms, bool h
         hub_assign_session(f->hub, client->conn, 0, slice_of(secret), 0, (struct slice){NULL, 0}));
     client->quiet_ms = quiet_ms;
     client->has_end = has_end;
-    hub_open(f->hub, client->conn, client);
+    fake_opens(client);
     fake_turn(f);
     return client;
 }
@@ -213,12 +213,12 @@ static void test_new_session_of_a_dead_socket(void **state) {
     b->has_end = true;
     assert_true(
         hub_assign_session(f->hub, b->conn, 0, slice_of(secret), 5, (struct slice){NULL, 0}));
-    hub_open(f->hub, b->conn, b);
+    fake_opens(b);
     fake_turn(f);
-    fake_expect(f, "b.open");
+    fake_expect(f, "b.open b.close(4409,replaced)");
     fake_gone(b);
     fake_turn(f);
-    fake_expect(f, "b.close(1006) b.forgotten");
+    fake_expect(f, "b.forgotten");
     sends(a, "x");
     fake_turn(f);
     fake_expect_frames(a, "text(x)");
@@ -235,7 +235,7 @@ static void test_new_session_of_an_older_socket(void **state) {
     b->quiet_ms = 100;
     assert_true(
         hub_assign_session(f->hub, b->conn, 0, slice_of(secret), 5, (struct slice){NULL, 0}));
-    hub_open(f->hub, b->conn, b);
+    fake_opens(b);
     fake_turn(f);
     fake_expect(f, "b.open b.close(4409,replaced)");
     fake_expect_frames(b, "close(4409,replaced)");

@@ -403,8 +403,6 @@ void hub_open(struct hub *hub, struct conn *conn, void *peer) {
     conn->is_counted = hub->options.limit != NULL;
     stats_add(&hub->stats.connections_opened, 1);
     stats_add(&hub->stats.connections, 1);
-    if (conn->session != NULL)
-        hub_session_note_arrival(hub, conn);
     if (!hub_session_is_candidate(conn) || !hub_session_return(hub, conn))
         hub_begin(hub, conn);
 }

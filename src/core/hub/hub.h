@@ -72,6 +72,11 @@ bool hub_assign(struct hub *hub, struct conn *conn, uint32_t endpoint);
  * bytes: none). */
 bool hub_assign_session(struct hub *hub, struct conn *conn, uint32_t endpoint, struct slice secret,
                         int64_t received, struct slice user);
+/* The handshake of an accepted connection arrived `quiet_ms` ago (UINT64_MAX: unknown); `has_end`:
+ * its client has ended its direction since. A session that begins is known to all workers from now
+ * on, so call it before the client gets the answer: its next socket may follow at once. Does
+ * nothing where there is no session. */
+void hub_session_arrive(struct hub *hub, struct conn *conn, uint64_t quiet_ms, bool has_end);
 conn_id hub_id_of(const struct conn *conn);
 /* For script/, which sets it in `handshake` and releases it in `forgotten`. */
 struct conn_object *hub_object_of(struct conn *conn);

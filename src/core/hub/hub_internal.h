@@ -248,8 +248,6 @@ struct sent_entry *hub_session_find(const struct conn *conn, const struct messag
 
 /* ---- hub_session_return.c ---- */
 
-/* A connection that has or asks for a session has its socket. */
-void hub_session_note_arrival(struct hub *hub, struct conn *conn);
 /* A candidate has its socket: on_resume of its session is due, or the socket is older than that of
  * the session and is closed. False: there is no such session. */
 bool hub_session_return(struct hub *hub, struct conn *candidate);

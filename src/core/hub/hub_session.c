@@ -240,30 +240,37 @@ bool hub_session_is_candidate(const struct conn *conn) {
     return conn->session != NULL && conn->session->returns_to != 0;
 }
 
-/* The client can come back to this connection from now on. False: it has come back already, with a
+/* The client can come back to this connection from now on, unless it has come back already with a
  * newer socket. */
-static bool make_known(struct hub *hub, struct conn *conn) {
+static void make_known(struct hub *hub, struct conn *conn) {
     struct session *session = conn->session;
-    if (hub->wire->has_end(conn->peer)) { /* its client may have come back with another already */
+    if (session->has_end) { /* its client may have come back with another already */
         session->is_known = sessions_add(sessions_of(hub), secret_of(session), conn->id);
-        stats_add(&hub->stats.sessions_begun, session->is_known);
-        return true;
+        return;
     }
     struct conn *known = find_session(hub, secret_of(session));
     conn_id other;
     session->is_known =
         sessions_replace(sessions_of(hub), secret_of(session), conn->id, session->asked_ms, &other);
     if (!session->is_known)
-        return false;
+        return;
     if (known != NULL && known->peer != NULL)
         hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
     else if (known != NULL)
         hub_session_end(hub, known, "session not resumed");
     stats_add(&hub->stats.sessions_not_resumed, known != NULL);
-    stats_add(&hub->stats.sessions_begun, 1);
     if (other != 0 && known == NULL && hub->options.bus != NULL) /* another worker has begun one */
         bus_close(hub->options.bus, other, CLOSE_REPLACED, slice_of("replaced"));
-    return true;
+}
+
+void hub_session_arrive(struct hub *hub, struct conn *conn, uint64_t quiet_ms, bool has_end) {
+    if (conn->session == NULL)
+        return;
+    uint64_t now = hub->options.slice_ns == NULL ? hub_now(hub) : hub->options.slice_ns() / 1000000;
+    conn->session->asked_ms = quiet_ms < now ? now - quiet_ms : now;
+    conn->session->has_end = has_end;
+    if (!hub_session_is_candidate(conn))
+        make_known(hub, conn);
 }
 
 /* The payload of a PING behind the session message: its PONG shows that the client has read that.
@@ -271,10 +278,13 @@ static bool make_known(struct hub *hub, struct conn *conn) {
 static const char seen[] = "session";
 
 void hub_session_begin(struct hub *hub, struct conn *conn) {
-    if (!make_known(hub, conn)) {
+    if (!conn->session->is_known) /* it was a candidate, or another has the secret */
+        make_known(hub, conn);
+    if (!conn->session->is_known) {
         hub_close_begin(hub, conn, CLOSE_REPLACED, slice_of("replaced"), true);
         return;
     }
+    stats_add(&hub->stats.sessions_begun, 1);
     hub_session_greet(hub, conn, false);
     if (conn->session->received > 0) /* see is_count_of_earlier() */
         hub_send_ping(hub, conn, OPCODE_PING, seen, sizeof seen - 1);

@@ -18,22 +18,11 @@ static void turn_away(struct hub *hub, struct conn *candidate, unsigned code, co
     hub_close_refuse(hub, candidate, code, slice_of(reason));
 }
 
-static uint64_t clock_ms(const struct hub *hub) {
-    return hub->options.slice_ns == NULL ? hub_now(hub) : hub->options.slice_ns() / 1000000;
-}
-
-void hub_session_note_arrival(struct hub *hub, struct conn *conn) {
-    uint64_t now = clock_ms(hub), quiet = hub->wire->quiet_ms(conn->peer);
-    conn->session->asked_ms = quiet < now ? now - quiet : now;
-}
-
 /* Has the client given this socket up before it opened the other one, which the session has? A
  * worker may take long to read a handshake, and another one be faster with the next. */
-static bool is_outdated(struct hub *hub, const struct conn *candidate, const struct conn *other) {
-    if (hub->wire->has_end(candidate->peer))
-        return true;
-    uint64_t quiet = hub->wire->quiet_ms(candidate->peer), now = clock_ms(hub);
-    return quiet < now && now - quiet + SESSION_TICKS_MS < other->session->asked_ms;
+static bool is_outdated(const struct conn *candidate, const struct conn *other) {
+    return candidate->session->has_end ||
+           candidate->session->asked_ms + SESSION_TICKS_MS < other->session->asked_ms;
 }
 
 bool hub_session_return(struct hub *hub, struct conn *candidate) {
@@ -42,7 +31,7 @@ bool hub_session_return(struct hub *hub, struct conn *candidate) {
         return false;
     struct session *session = conn->session;
     const struct conn *other = session->candidate != NULL ? session->candidate : conn;
-    if (other->peer != NULL && is_outdated(hub, candidate, other)) {
+    if (other->peer != NULL && is_outdated(candidate, other)) {
         turn_away(hub, candidate, CLOSE_REPLACED, "replaced");
         return true;
     }
@@ -192,6 +181,7 @@ void hub_session_release_candidate(struct hub *hub, struct conn *conn) {
 
 void hub_session_begin_late(struct hub *hub, struct conn *candidate) {
     hub_mail_announce(hub, candidate);
+    candidate->session->has_end = hub->wire->has_end(candidate->peer);
     hub_begin(hub, candidate);
     hub_set_paused(hub, candidate, false);
     if (hub->draining && hub->drain == NULL)

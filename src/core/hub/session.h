@@ -23,6 +23,7 @@ struct session {
     conn_id resuming;       /* the candidate for which on_resume runs; 0: it does not */
     bool refused;           /* that on_resume has returned false */
     bool is_acknowledged;   /* the client has read the session message, or has acknowledged more */
+    bool has_end;           /* the client of its handshake had ended its direction already */
     bool is_known;          /* clients can come back to it by the secret */
     char *user;             /* of a connection that asks for a session; or NULL */
     uint16_t user_len;      /* bytes of the user's name */

@@ -145,6 +145,10 @@ static void accept_handshake(struct handshake_server *server, const struct candi
         return;
     }
     agree_on_compression(candidate, extensions);
+    if (answer->session.len > 0)
+        hub_session_arrive(server->hub, candidate->conn,
+                           stream_quiet_ms(http_stream(candidate->http)),
+                           stream_has_end(http_stream(candidate->http)));
     struct stream *stream =
         switch_protocols(server, candidate, answer->subprotocol, extensions, &address);
     if (stream == NULL)
