@@ -12,6 +12,7 @@
 #include "base/packing.h"
 #include "base/table.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <uv.h>
 
@@ -34,7 +35,7 @@ struct store_entry {
 struct store {
     struct store_clock *clock;
     struct slice name;
-    size_t max_bytes;
+    atomic_size_t max_bytes;
     uv_mutex_t lock; /* of all below */
     size_t bytes;
     struct table table;
@@ -46,7 +47,7 @@ struct store *store_new(struct slice name, size_t max_bytes, struct store_clock 
     struct store *store = mem_zalloc(sizeof *store);
     store->clock = clock;
     store->name = (struct slice){mem_strndup(name.bytes, name.len), name.len};
-    store->max_bytes = max_bytes;
+    atomic_init(&store->max_bytes, max_bytes);
     uv_mutex_init(&store->lock);
     list_init(&store->entries);
     return store;
@@ -73,17 +74,12 @@ struct slice store_name(const struct store *store) {
     return store->name;
 }
 
-size_t store_max_bytes(struct store *store) {
-    uv_mutex_lock(&store->lock);
-    size_t max_bytes = store->max_bytes;
-    uv_mutex_unlock(&store->lock);
-    return max_bytes;
+size_t store_max_bytes(const struct store *store) {
+    return atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 }
 
 void store_set_max_bytes(struct store *store, size_t max_bytes) {
-    uv_mutex_lock(&store->lock);
-    store->max_bytes = max_bytes;
-    uv_mutex_unlock(&store->lock);
+    atomic_store_explicit(&store->max_bytes, max_bytes, memory_order_relaxed);
 }
 
 size_t store_bytes(struct store *store) {
@@ -163,9 +159,10 @@ static struct store_entry *find(struct store *store, struct slice key, uint64_t 
 /* Is there room for `more` bytes, after `less` bytes are freed? Takes out expired entries first. */
 static bool make_room(struct store *store, size_t more, size_t less, uint64_t now,
                       struct list *freed) {
-    if (more > store->max_bytes)
+    size_t max = store_max_bytes(store);
+    if (more > max)
         return false; /* not even in an empty store */
-    while (store->bytes - less > store->max_bytes - more)
+    while (store->bytes - less > max - more)
         if (!take_out_ended(store, now, freed))
             return false;
     return true;

@@ -58,7 +58,7 @@ struct store *store_new(struct slice name, size_t max_bytes, struct store_clock 
 void store_free(struct store *store);
 
 struct slice store_name(const struct store *store);
-size_t store_max_bytes(struct store *store);
+size_t store_max_bytes(const struct store *store);
 /* Entries that are there already stay. */
 void store_set_max_bytes(struct store *store, size_t max_bytes);
 /* The bytes of its entries, with expired ones that are not swept yet. An entry costs the length of
