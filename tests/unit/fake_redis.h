@@ -87,7 +87,8 @@ static void fake_subscribe(void *user, unsigned server, struct slice channel) {
 static void fake_unsubscribe(void *user, unsigned server, struct slice channel) {
     (void)server;
     char **slot = fake_channel(user, channel.bytes, channel.len);
-    assert_non_null(slot);
+    if (slot == NULL)
+        return;
     mem_free(*slot);
     *slot = NULL;
 }
@@ -116,6 +117,27 @@ static void fake_answer(struct fake_machine *m, struct fake_command *command,
         command->on_reply(command->context, reply);
 }
 
+/* PUBSUB SHARDNUMSUB */
+static void fake_count(struct fake_machine *m, struct fake_command *command) {
+    redisReply pairs[2 * FAKE_ARGS], *list[2 * FAKE_ARGS];
+    redisReply reply = {.type = REDIS_REPLY_ARRAY, .element = list};
+    for (int i = 2; i < command->argc; i++) {
+        int count = 0;
+        for (int other = 0; other < FAKE_MACHINES; other++)
+            count += machines[other].is_up &&
+                     fake_channel(&machines[other], command->args[i], command->lens[i]) != NULL;
+        size_t at = reply.elements;
+        pairs[at] = (redisReply){
+            .type = REDIS_REPLY_STRING, .str = command->args[i], .len = command->lens[i]};
+        pairs[at + 1] = (redisReply){.type = REDIS_REPLY_INTEGER, .integer = count};
+        list[at] = &pairs[at];
+        list[at + 1] = &pairs[at + 1];
+        reply.elements += 2;
+    }
+    command->on_reply(command->context, &reply);
+    command->on_reply = NULL;
+}
+
 /* Executes the first `count` commands of a machine; their answers come only with `answers`. */
 static void fake_execute(struct fake_machine *m, unsigned count, bool answers) {
     redisReply one = {.type = REDIS_REPLY_INTEGER, .integer = 1};
@@ -124,6 +146,8 @@ static void fake_execute(struct fake_machine *m, unsigned count, bool answers) {
         if (command.argc == 3 && strcmp(command.args[0], "SPUBLISH") == 0)
             fake_publish(command.args[1], command.lens[1],
                          (struct slice){command.args[2], command.lens[2]});
+        if (answers && command.argc > 2 && strcmp(command.args[0], "PUBSUB") == 0)
+            fake_count(m, &command);
         m->count--;
         memmove(m->queue, m->queue + 1, m->count * sizeof *m->queue);
         if (answers) {

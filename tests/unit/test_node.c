@@ -145,6 +145,54 @@ static void test_two_connections_interleave(void **state) {
         mem_free(copies[i]);
 }
 
+/* A server keeps nothing for machines that have not subscribed: what is published waits for them.
+ */
+static void test_waits_for_others(void **state) {
+    (void)state;
+    fake_member(1, LINK_JOINED, "r", NUMBER);
+    fake_member(2, LINK_JOINED, "r", NUMBER);
+    fake_settle();
+    for (int i = 0; i < FAKE_MACHINES; i++)
+        publish_many(i, "elsewhere", 1, 1); /* so all know each other */
+    struct link_item all = {.endpoint = ANY_ENDPOINT};
+    for (int i = 0; i < FAKE_MACHINES; i++)
+        fake_publish_item(i, all, "x");
+    fake_settle();
+    fake_expect(1, ":x :x ");
+    for (int i = 0; i < FAKE_MACHINES; i++)
+        fake_cut(&machines[i]);
+    fake_run++;
+    publish_many(0, "r", 1, 2);
+    fake_up(&machines[0], false);
+    fake_settle();
+    fake_up(&machines[1], false);
+    fake_settle();
+    fake_pass(5000);
+    fake_settle();
+    fake_expect(1, "");
+    fake_up(&machines[2], false);
+    fake_pass(50);
+    fake_settle();
+    fake_expect(1, "r:1 r:2 ");
+    char *text = buffer_take_text(&machines[2].log);
+    assert_string_equal(text, ":x :x r:1 r:2 ");
+    mem_free(text);
+
+    /* not for ever */
+    for (int i = 0; i < FAKE_MACHINES; i++)
+        fake_cut(&machines[i]);
+    publish_many(0, "r", 3, 3);
+    fake_up(&machines[0], true);
+    fake_up(&machines[1], true);
+    fake_settle();
+    fake_pass(5999);
+    fake_settle();
+    fake_expect(1, "");
+    fake_pass(1);
+    fake_settle();
+    fake_expect(1, "r:3 ");
+}
+
 static void test_hole(void **state) {
     (void)state;
     fake_member(1, LINK_JOINED, "r", NUMBER);
@@ -536,6 +584,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_encodings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_after_execution, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_connections_interleave, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waits_for_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missed_twice, setup, teardown),

@@ -7,9 +7,6 @@
 
 #include "base/mem.h"
 
-/* All channels of machines are on the first server. */
-enum { SERVER = 0 };
-
 struct question {
     struct table_entry entry; /* its key is the number */
     struct node_timer timer;
@@ -63,12 +60,12 @@ static struct sink *begin(struct node *node, const char *id, enum protocol_kind 
 
 void direct_send(struct node *node, const struct link_item *item) {
     protocol_pack_send(begin(node, item->id, PROTOCOL_SEND), item, &node->bus.paths);
-    outgoing_end(node, SERVER);
+    outgoing_end(node, COMMON_SERVER);
 }
 
 void direct_close(struct node *node, const struct link_item *item) {
     protocol_pack_close(begin(node, item->id, PROTOCOL_CLOSE), item);
-    outgoing_end(node, SERVER);
+    outgoing_end(node, COMMON_SERVER);
 }
 
 static void on_timeout(struct node *node, struct node_timer *timer) {
@@ -86,7 +83,8 @@ void direct_ask(struct node *node, struct slice machine, enum question_kind kind
     question->context = context;
     question->entry.key = (struct slice){(const char *)&question->number, sizeof question->number};
     table_add(&direct->questions, &question->entry);
-    question->is_unreachable = !node->servers[SERVER].is_up || machine.len != CONN_ID_NODE_LEN;
+    question->is_unreachable =
+        !node->servers[COMMON_SERVER].is_up || machine.len != CONN_ID_NODE_LEN;
     node_set_timer(node, &question->timer,
                    node->now_ms + (question->is_unreachable ? 0 : timeout_ms), on_timeout);
     if (question->is_unreachable)
@@ -94,14 +92,14 @@ void direct_ask(struct node *node, struct slice machine, enum question_kind kind
     memcpy(question->machine, machine.bytes, CONN_ID_NODE_LEN);
     const struct protocol_question packed = {question->number, (uint64_t)kind, body};
     protocol_pack_question(begin(node, question->machine, PROTOCOL_ASK), &packed);
-    outgoing_end(node, SERVER);
+    outgoing_end(node, COMMON_SERVER);
 }
 
 void direct_answer(struct node *node, const struct direct_asker *asker, enum link_status status,
                    struct slice body) {
     const struct protocol_answer packed = {asker->number, status, body};
     protocol_pack_answer(begin(node, asker->machine, PROTOCOL_ANSWER), &packed);
-    outgoing_end(node, SERVER);
+    outgoing_end(node, COMMON_SERVER);
 }
 
 /* ---- in ---- */

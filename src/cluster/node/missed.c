@@ -95,7 +95,10 @@ static void on_answer(struct node *node, void *context, enum link_status status,
 }
 
 static void on_ask(struct node *node, struct node_timer *timer) {
-    (void)timer;
+    if (!ready_is(node, COMMON_SERVER)) { /* questions would wait as well */
+        node_set_timer(node, timer, node->now_ms + ASK_AFTER_MS, on_ask);
+        return;
+    }
     while (!list_empty(&node->missed->inquiries)) {
         struct inquiry *inquiry = LIST_OWNER(node->missed->inquiries.next, struct inquiry, link);
         list_remove(&inquiry->link);

@@ -6,8 +6,6 @@
 
 #include <hiredis/hiredis.h>
 
-/* tw.broadcast and the channels of machines are on the first server. */
-enum { COMMON_SERVER = 0 };
 /* How long node_leave() waits for the servers. */
 enum { LEAVE_MAX_MS = 2000 };
 
@@ -88,6 +86,7 @@ struct node *node_new(const struct node_options *options, const struct redis_fun
     node->peers = peers_new(node);
     node->direct = direct_new(node);
     node->missed = missed_new(node);
+    node->ready = ready_new(node);
     node->leases = leases_new(node);
     node->members = members_new(node);
     node->history = history_new(node);
@@ -101,6 +100,7 @@ void node_free(struct node *node) {
         return;
     direct_free(node);
     missed_free(node);
+    ready_free(node);
     rooms_close(node);
     cluster_sessions_free(node->sessions);
     cluster_shared_free(node->shared);
@@ -127,7 +127,8 @@ static void on_up(void *user, unsigned server, const struct redis_facts *facts) 
     state->facts = *facts;
     state->is_up = true;
     leases_up(node, server);
-    outgoing_up(node, server);
+    outgoing_up(node);
+    ready_up(node, server);
     missed_up(node);
     members_up(node, server);
     history_up(node, server);
@@ -149,6 +150,7 @@ static void on_down(void *user, unsigned server, const char *why) {
     cluster_shared_down(node, server);
     cluster_sessions_down(node, server);
     rooms_down(node, server);
+    ready_down(node, server);
     missed_down(node);
     node->bus.server_state(node->bus.user, server, false);
 }

@@ -19,6 +19,7 @@ struct outgoing;
 struct peers;
 struct direct;
 struct missed;
+struct ready;
 struct members;
 struct room_members;
 struct leases;
@@ -50,6 +51,9 @@ struct node_server {
     uint64_t down_at; /* monotonic ms: of the last outage */
     struct redis_facts facts;
 };
+
+/* tw.broadcast and the channels of machines are on the first server. */
+enum { COMMON_SERVER = 0 };
 
 /* What messages carry numbers for: each partition, tw.broadcast, and all single machines. */
 enum { LANE_ALL = PARTITIONS, LANE_DIRECT, LANES };
@@ -89,6 +93,7 @@ struct node {
     struct peers *peers;
     struct direct *direct;
     struct missed *missed;
+    struct ready *ready;
     struct members *members;
     struct leases *leases;
     struct history *history;
@@ -173,8 +178,7 @@ void outgoing_free(struct outgoing *outgoing);
 struct sink *outgoing_begin(struct node *node, unsigned lane, enum protocol_kind kind,
                             struct slice channel);
 void outgoing_end(struct node *node, unsigned server);
-void outgoing_up(struct node *node, unsigned server);
-void outgoing_down(struct node *node, unsigned server);
+void outgoing_up(struct node *node);
 void outgoing_turn(struct node *node);
 /* Packs name and sequence of each channel in which more was published than these numbers say, by
  * lane; of lanes without a number none, and not more than so many bytes. */
@@ -231,6 +235,15 @@ struct direct_asker {
 };
 void direct_answer(struct node *node, const struct direct_asker *asker, enum link_status status,
                    struct slice body);
+
+/* ---- ready.c: have the other machines subscribed again? ---- */
+
+struct ready *ready_new(struct node *node);
+void ready_free(struct node *node);
+void ready_up(struct node *node, unsigned server);
+void ready_down(struct node *node, unsigned server);
+/* May this machine publish on the server? False after an outage, for some seconds at most. */
+bool ready_is(const struct node *node, unsigned server);
 
 /* ---- missed.c: what has not come during an outage of this machine alone ---- */
 

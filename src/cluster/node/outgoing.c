@@ -17,9 +17,9 @@
 
 /* Bytes under way to one server. */
 enum { WINDOW = 1024 * 1024 };
-/* How long the queue waits for other machines after an outage, how long the outage must be, and how
- * often the queue looks. */
-enum { READY_MAX_MS = 6000, SHORT_OUTAGE_MS = 1000, READY_LOOK_MS = 50, REFUSED_MS = 200 };
+/* How long a server is spared that has refused a message, and how often the queue looks whether it
+ * may send. */
+enum { REFUSED_MS = 200, READY_LOOK_MS = 50 };
 /* Channels whose sequence is known; those that one question may be about; the memory of an entry
  * beside its bytes. */
 enum { CHANNELS_MAX = 65536, SINCE_MAX = 16384, ENTRY_COST = 96 };
@@ -42,8 +42,6 @@ struct queue {
     size_t under_way_bytes;
     uint32_t under_way, count;
     bool is_broken;      /* what was under way is to be sent again, when all has been answered */
-    bool waits;          /* until others are ready, or … */
-    uint64_t wait_until; /* … this time */
     uint64_t not_before; /* the server has refused a message for a while */
     struct node_timer look;
 };
@@ -260,12 +258,7 @@ static void on_look(struct node *node, struct node_timer *timer) {
     (void)timer; /* the turn in which it runs sends */
 }
 
-void outgoing_up(struct node *node, unsigned server) {
-    const struct node_server *state = &node->servers[server];
-    struct queue *queue = &node->outgoing->queues[server];
-    queue->waits = state->was_up &&
-                   (!state->facts.same_run || node->now_ms - state->down_at > SHORT_OUTAGE_MS);
-    queue->wait_until = node->now_ms + READY_MAX_MS;
+void outgoing_up(struct node *node) {
     node->outgoing->logged_dropped = false;
 }
 
@@ -280,12 +273,10 @@ static bool may_send(struct queue *queue, unsigned server) {
         queue->is_broken = false;
         queue->next = queue->entries.next;
     }
-    if (node->now_ms < queue->not_before ||
-        (queue->waits && node->now_ms < queue->wait_until && !leases_all_ready(node, server))) {
+    if (node->now_ms < queue->not_before || !ready_is(node, server)) {
         node_set_timer(node, &queue->look, node->now_ms + READY_LOOK_MS, on_look);
         return false;
     }
-    queue->waits = false;
     return true;
 }
 
