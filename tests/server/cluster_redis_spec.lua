@@ -316,6 +316,35 @@ describe("a server that is not what it should be", function()
     end
   end)
 
+  it("loads its scripts again when they were removed, and keeps the order", function()
+    local seen, refused = {}, 0
+    local fake <close> = fake_redis.start(function(words)
+      local name = words[1]
+      if name == "SCRIPT" then table.insert(seen, "load") end
+      if name ~= "EVALSHA" and name ~= "ECHO" then return end
+      table.insert(seen, words[#words])
+      if name == "EVALSHA" and refused < 3 then
+        refused = refused + 1
+        return "-NOSCRIPT No matching script. Please use EVAL.\r\n"
+      end
+      return "+" .. words[#words] .. "\r\n"
+    end)
+    local driver <close> = connected(fake.url)
+    local loads = #seen
+    for _, word in ipairs { "a", "b" } do driver:say("command 0 EVALSHA sha 1 key " .. word) end
+    driver:say("command 0 ECHO c")
+    driver:say("command 0 EVALSHA sha 1 key d")
+    driver:say("command 0 ECHO e")
+    for _, word in ipairs { "c", "e", "a", "b", "d" } do driver:wait("^reply " .. word .. "$") end
+    assert.equal(0, driver:count("^down"))
+    local order = table.concat(seen, " ", loads + 1)
+    assert.equal("a b c d e " .. ("load "):rep(loads) .. "a b d", order)
+    -- one that Redis does not know for good is an answer
+    refused = -100
+    driver:say("command 0 EVALSHA sha 1 key x")
+    driver:wait("^reply NOSCRIPT")
+  end)
+
   it("costs no memory to speak of with what it sends", function()
     for _, bytes in ipairs {
       "*2147483647\r\n", "$268435457\r\n", ("*1\r\n"):rep(1000), "*1000000000\r\n:1\r\n",

@@ -1,9 +1,9 @@
 /* redis_connection.c -- one connection to a Redis server. See redis_connection.h. */
 #include "cluster/redis/redis_connection.h"
 
-#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cluster/redis/redis_pipeline.h"
 #include "cluster/redis/redis_problem.h"
 #include "cluster/redis/redis_socket.h"
 
@@ -11,13 +11,6 @@
 #include <stdio.h>
 
 enum { ARGUMENTS_MAX = 8 }; /* of redis_connection_send() */
-enum { COUNT_BYTES = 24 };  /* "*", a number, an end of line */
-
-/* A command that was not answered. */
-struct awaited {
-    redis_reply_fn *on_reply;
-    void *context;
-};
 
 struct redis_connection {
     const struct redis_url *url;
@@ -25,8 +18,7 @@ struct redis_connection {
     void *owner;
     struct redis_socket *socket;
     struct redis_reader *reader;
-    struct buffer out;      /* commands that wait to be written */
-    struct buffer awaiting; /* struct awaited, in the order of the commands */
+    struct redis_pipeline pipeline;
     bool is_open, has_received, has_failed;
     bool subscribes;      /* messages come between the answers */
     uint64_t received_ms; /* when bytes last came, or the wait for an answer began */
@@ -60,44 +52,14 @@ const char *redis_connection_why(const struct redis_connection *connection) {
 
 /* ---- out ---- */
 
-/* Writes "$12\r\n". Returns the end. */
-static char *put_count(char *to, char mark, size_t count) {
-    char digits[20];
-    unsigned n = 0;
-    do
-        digits[n++] = (char)('0' + count % 10);
-    while ((count /= 10) > 0);
-    *to++ = mark;
-    while (n > 0)
-        *to++ = digits[--n];
-    *to++ = '\r';
-    *to++ = '\n';
-    return to;
-}
-
 void redis_connection_command(struct redis_connection *connection, unsigned argc,
                               const struct slice *argv, redis_reply_fn *on_reply, void *context) {
-    struct buffer *out = &connection->out;
-    size_t room = COUNT_BYTES;
-    for (unsigned i = 0; i < argc; i++)
-        room += argv[i].len + COUNT_BYTES + 2;
-    char *start = buffer_room(out, room), *to = put_count(start, '*', argc);
-    for (unsigned i = 0; i < argc; i++) {
-        to = put_count(to, '$', argv[i].len);
-        if (argv[i].len > 0)
-            memcpy(to, argv[i].bytes, argv[i].len);
-        memcpy(to + argv[i].len, "\r\n", 2);
-        to += argv[i].len + 2;
-    }
-    out->len += (size_t)(to - start);
-    if (connection->awaiting.len == 0)
+    if (!redis_pipeline_waits(&connection->pipeline))
         connection->received_ms = clock_monotonic_ms();
-    if (on_reply != NULL)
-        buffer_add(&connection->awaiting, &(struct awaited){on_reply, context},
-                   sizeof(struct awaited));
-    if (out->len > REDIS_QUEUE_BYTES)
+    redis_pipeline_add(&connection->pipeline, argc, argv, on_reply, context);
+    if (connection->pipeline.bytes.len > REDIS_QUEUE_BYTES)
         redis_connection_fail(connection, "it takes the commands too slowly: %zu bytes wait",
-                              out->len);
+                              connection->pipeline.bytes.len);
 }
 
 void redis_connection_send(struct redis_connection *connection, redis_reply_fn *on_reply,
@@ -116,14 +78,19 @@ void redis_connection_send(struct redis_connection *connection, redis_reply_fn *
 static void fail_closed(struct redis_connection *connection);
 
 bool redis_connection_write(struct redis_connection *connection) {
-    if (!connection->has_failed &&
-        redis_socket_write(connection->socket, &connection->out) == REDIS_SOCKET_CLOSED)
+    size_t sent;
+    if (connection->has_failed)
+        return false;
+    enum redis_socket_state state =
+        redis_socket_write(connection->socket, redis_pipeline_unsent(&connection->pipeline), &sent);
+    redis_pipeline_wrote(&connection->pipeline, sent);
+    if (state == REDIS_SOCKET_CLOSED)
         fail_closed(connection);
     return !connection->has_failed;
 }
 
 size_t redis_connection_queued(const struct redis_connection *connection) {
-    return connection->out.len;
+    return connection->pipeline.bytes.len;
 }
 
 /* ---- in ---- */
@@ -141,28 +108,47 @@ static bool is_message(const struct redis_connection *connection, const struct r
             slice_is(kind, "sunsubscribe"));
 }
 
+/* An error in place of messages, or bytes of a server that is no Redis. */
+static void take_unasked(struct redis_connection *connection, const struct redisReply *reply) {
+    struct slice text = redis_reply_text(reply);
+    char sentence[400];
+    if (reply->type == REDIS_REPLY_ERROR && redis_problem_of(text, sentence, sizeof sentence))
+        redis_connection_fail(connection, "%s", sentence);
+    else
+        redis_connection_fail(connection, "it answers a command that was not sent (%.*s)",
+                              (int)(text.len < 100 ? text.len : 100), text.bytes);
+}
+
+/* A script is called that Redis has not: it was not executed. */
+static bool is_noscript(struct slice error) {
+    return error.len >= 8 && memcmp(error.bytes, "NOSCRIPT", 8) == 0;
+}
+
 /* An error that says that this server cannot be used ends the connection: its owner must know. */
 static bool take_reply(void *context, const struct redisReply *reply) {
     struct redis_connection *connection = context;
-    struct awaited awaited = {NULL, NULL};
+    struct redis_pipeline *pipeline = &connection->pipeline;
+    struct slice error = {"", 0};
     char sentence[400];
     if (is_message(connection, reply)) {
         connection->events->message(connection->owner, reply);
         return !connection->has_failed;
     }
-    if (connection->awaiting.len > 0)
-        memcpy(&awaited, buffer_start(&connection->awaiting), sizeof awaited);
-    if (reply->type == REDIS_REPLY_ERROR && awaited.on_reply != on_ignored &&
-        redis_problem_of(redis_reply_text(reply), sentence, sizeof sentence)) {
+    struct redis_awaited awaited = redis_pipeline_first(pipeline);
+    if (reply->type == REDIS_REPLY_ERROR && awaited.on_reply != on_ignored)
+        error = redis_reply_text(reply);
+    if (awaited.on_reply == NULL) {
+        take_unasked(connection, reply);
+    } else if (is_noscript(error) && redis_pipeline_repeat(pipeline)) {
+        /* when the answers to those before it have come */
+    } else if (redis_problem_of(error, sentence, sizeof sentence)) {
         redis_connection_fail(connection, "%s", sentence); /* its function is called at the end */
-    } else if (awaited.on_reply != NULL) {
-        buffer_drop(&connection->awaiting, sizeof awaited);
-        awaited.on_reply(awaited.context, reply);
     } else {
-        redis_connection_fail(connection, "it answers a command that was not sent (%.*s)",
-                              (int)(reply->len < 100 ? reply->len : 100),
-                              reply->str == NULL ? "" : reply->str);
+        redis_pipeline_answered(pipeline);
+        awaited.on_reply(awaited.context, reply);
     }
+    if (redis_pipeline_may_repeat(pipeline) && !connection->has_failed)
+        redis_pipeline_send_again(pipeline, connection->events->load_scripts, connection->owner);
     return !connection->has_failed;
 }
 
@@ -213,7 +199,7 @@ static void fail_closed(struct redis_connection *connection) {
 /* Is it silent although it has something to answer? */
 static bool is_silent(const struct redis_connection *connection) {
     return connection->now_ms - connection->received_ms >= timeout_of(connection) &&
-           (connection->awaiting.len > 0 || connection->out.len > 0);
+           (redis_pipeline_waits(&connection->pipeline) || connection->pipeline.bytes.len > 0);
 }
 
 bool redis_connection_turn(struct redis_connection *connection, uint64_t now_ms) {
@@ -268,7 +254,7 @@ void redis_connection_hello(struct redis_connection *connection, const char *cli
 }
 
 void redis_connection_subscribes(struct redis_connection *connection) {
-    connection->subscribes = true;
+    connection->subscribes = connection->pipeline.forgets = true;
 }
 
 /* ---- life ---- */
@@ -299,13 +285,6 @@ void redis_connection_free(struct redis_connection *connection) {
     redis_socket_free(connection->socket);
     redis_reader_free(connection->reader);
     connection->has_failed = true;
-    buffer_free(&connection->out);
-    while (connection->awaiting.len > 0) {
-        struct awaited awaited;
-        memcpy(&awaited, buffer_start(&connection->awaiting), sizeof awaited);
-        buffer_drop(&connection->awaiting, sizeof awaited);
-        awaited.on_reply(awaited.context, NULL);
-    }
-    buffer_free(&connection->awaiting);
+    redis_pipeline_close(&connection->pipeline);
     mem_free(connection);
 }

@@ -19,7 +19,7 @@ enum {
     REDIS_SILENCE_MS = 3000, /* Redis answers nothing for so long: it counts as away */
     REDIS_PING_MS = 1000,    /* between two PINGs */
 };
-/* Bytes that wait to be written, or whose answers are waited for: beyond them Redis is too slow. */
+/* Bytes of commands that were not answered: beyond them Redis is too slow. */
 enum { REDIS_QUEUE_BYTES = 256 * 1024 * 1024 };
 
 struct redis_connection;
@@ -30,6 +30,8 @@ struct redis_connection_events {
     void (*opened)(void *owner);
     /* After redis_connection_subscribes(): "smessage", "ssubscribe" or "sunsubscribe". */
     void (*message)(void *owner, const struct redisReply *reply);
+    /* Redis has lost its scripts: sends SCRIPT LOAD for all. */
+    void (*load_scripts)(void *owner);
 };
 
 /* Begins to connect. Borrows everything. */
@@ -64,7 +66,7 @@ void redis_connection_hello(struct redis_connection *connection, const char *cli
 /* From now on messages may come. */
 void redis_connection_subscribes(struct redis_connection *connection);
 
-/* Bytes that wait to be written; microseconds of the last PING, 0: none yet. */
+/* Bytes of commands that were not answered; microseconds of the last PING, 0: none yet. */
 size_t redis_connection_queued(const struct redis_connection *connection);
 uint64_t redis_connection_round_trip_us(const struct redis_connection *connection);
 

@@ -31,7 +31,6 @@ static const struct {
     {"CROSSSLOT", "it is one server of a Redis Cluster: use servers with cluster-enabled no"},
     {"CLUSTERDOWN", "its Redis Cluster is down: use servers with cluster-enabled no"},
     {"BUSY", "a script of another program runs in it for too long: SCRIPT KILL ends that"},
-    {"NOSCRIPT", "its scripts were removed (SCRIPT FLUSH): they are loaded again"},
     {"ERR unknown command", "Redis or Valkey 7.0 or later is needed, with no command renamed"},
 };
 

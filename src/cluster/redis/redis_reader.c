@@ -75,8 +75,10 @@ static void release_objects(struct redis_reader *reader) {
 
 static struct redisReply *make(const redisReadTask *task) {
     struct redis_reader *reader = task->privdata;
-    if (task->type < REDIS_REPLY_STRING || task->type > REDIS_REPLY_ERROR) {
-        reader->why = "a reply is not RESP2"; /* which is spoken, since RESP3 was not asked for */
+    /* Which is spoken, since RESP3 was not asked for. RESP2 has no type for nil. */
+    if (task->type < REDIS_REPLY_STRING || task->type > REDIS_REPLY_ERROR ||
+        task->type == REDIS_REPLY_NIL) {
+        reader->why = "a reply is not RESP2";
         return NULL;
     }
     struct redisReply *reply = take(reader, sizeof *reply);

@@ -137,6 +137,17 @@ static void on_script(void *context, const struct redisReply *reply) {
                               sha.bytes);
 }
 
+static void load_scripts(void *owner) {
+    struct half *half = owner;
+    half->server->loading = 0;
+    for (int script = 0; script < REDIS_SCRIPTS; script++) {
+        struct slice argv[] = {slice_of("SCRIPT"), slice_of("LOAD"),
+                               redis_scripts_text((enum redis_script)script)};
+        if (argv[2].len > 0)
+            redis_connection_command(half->connection, 3, argv, on_script, half);
+    }
+}
+
 /* All in one write: the first that is refused ends the connection. */
 static void on_opened(void *owner) {
     struct half *half = owner;
@@ -152,12 +163,7 @@ static void on_opened(void *owner) {
     /* A server whose memory is full or whose disk has failed says so here. */
     redis_connection_send(connection, on_probe, half, "SET", server->shared->probe_key, "", "PX",
                           "1000", NULL);
-    for (int script = 0; script < REDIS_SCRIPTS; script++) {
-        struct slice argv[] = {slice_of("SCRIPT"), slice_of("LOAD"),
-                               redis_scripts_text((enum redis_script)script)};
-        if (argv[2].len > 0)
-            redis_connection_command(connection, 3, argv, on_script, half);
-    }
+    load_scripts(half);
     redis_connection_send(connection, on_time, half, "TIME", NULL);
 }
 
@@ -189,6 +195,7 @@ static const struct redis_connection_events connection_events = {
     .turn_wanted = on_turn_wanted,
     .opened = on_opened,
     .message = on_message,
+    .load_scripts = load_scripts,
 };
 
 static void connect_half(struct half *half) {
@@ -201,7 +208,6 @@ static void connect_half(struct half *half) {
 static void begin(struct redis_server *server) {
     memset(server->shas, 0, sizeof server->shas);
     server->facts = (struct redis_facts){.time_ms = 0};
-    server->loading = 0;
     connect_half(&server->commands);
     connect_half(&server->subscriptions);
 }

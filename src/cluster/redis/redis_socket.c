@@ -338,17 +338,14 @@ enum redis_socket_state redis_socket_turn(struct redis_socket *socket, bool look
     return state_of(socket);
 }
 
-enum redis_socket_state redis_socket_write(struct redis_socket *socket, struct buffer *out) {
+enum redis_socket_state redis_socket_write(struct redis_socket *socket, struct slice bytes,
+                                           size_t *sent) {
     const struct cosocket_functions *f = socket->sockets;
-    if (socket->step != STEP_OPEN || out->len == 0 || socket->waits[COSOCKET_OUT])
+    *sent = 0;
+    if (socket->step != STEP_OPEN || bytes.len == 0 || socket->waits[COSOCKET_OUT])
         return state_of(socket);
-    size_t sent = 0;
-    int result =
-        f->send(f->user, socket->number, (struct slice){buffer_start(out), out->len}, &sent);
-    buffer_drop(out, sent);
-    if (out->len == 0)
-        buffer_free(out);
-    if (result == COSOCKET_AGAIN && out->len > 0)
+    int result = f->send(f->user, socket->number, bytes, sent);
+    if (result == COSOCKET_AGAIN && *sent < bytes.len)
         wait_for(socket, COSOCKET_OUT);
     else if (result != COSOCKET_AGAIN && result != COSOCKET_DONE)
         fail_with(socket, result);

@@ -5,7 +5,6 @@
 #ifndef TIDEWIRE_CLUSTER_REDIS_REDIS_SOCKET_H
 #define TIDEWIRE_CLUSTER_REDIS_REDIS_SOCKET_H
 
-#include "base/buffer.h"
 #include "cluster/redis/redis_url.h"
 #include "core/cosocket/cosocket.h"
 
@@ -31,8 +30,9 @@ void redis_socket_free(struct redis_socket *socket);
  * not reported bytes. */
 enum redis_socket_state redis_socket_turn(struct redis_socket *socket, bool look,
                                           redis_socket_fn *on_bytes, void *owner);
-/* Writes what the socket takes, and drops it from `out`. */
-enum redis_socket_state redis_socket_write(struct redis_socket *socket, struct buffer *out);
+/* Writes what the socket takes; *sent: so many bytes. */
+enum redis_socket_state redis_socket_write(struct redis_socket *socket, struct slice bytes,
+                                           size_t *sent);
 /* Why it is closed. */
 const char *redis_socket_why(const struct redis_socket *socket);
 
