@@ -40,13 +40,25 @@ local FILES = { ["waits.lua"] = 'local tw = require "tidewire"\ntw.await(functio
 local function place_of(name) return name == "in a module" and "waits%.lua:2" or "app%.lua:2" end
 
 describe("a reload that waits without end", function()
+  -- Each is reported after three seconds: all begin at the same time, on servers of their own.
+  local apps, numbers = {}, {}
+
+  lazy_setup(function()
+    for name, text in pairs(WAITING) do
+      apps[name] = server.start({ app = GOOD, files = FILES })
+      numbers[name] = reloads.send(apps[name], text)
+    end
+  end)
+  lazy_teardown(function()
+    for _, app in pairs(apps) do app:stop() end
+  end)
   after_each(stream.close_all)
 
-  for name, text in pairs(WAITING) do
+  for name in pairs(WAITING) do
     it("is reported once, and discarded for the next: " .. name, function()
-      local app <close> = server.start({ app = GOOD, files = FILES })
+      local app, number = apps[name], numbers[name]
       local ada = app:connect("/")
-      local number = reloads.send(app, text)
+      assert.equal("hello of 1", (ada:ask("hello")))
       local line = app:wait_for_log("event=load_waits generation=2")
       assert.is_truthy(line, app:log())
       assert.matches("where=" .. place_of(name), line)
@@ -60,6 +72,7 @@ describe("a reload that waits without end", function()
       assert.is_false(reloads.wait(app, number + 1).failed)
       assert.equal("hello of 2", (ada:ask("hello")))
       assert.equal(1, #app:log_lines("event=load_waits"))
+      app:stop()
     end)
   end
 
@@ -107,9 +120,18 @@ end)
 
 describe("a start that waits without end", function()
   it("is reported once, with the worker that waits, and ends on SIGTERM", function()
-    for _, name in ipairs { "for long", "in one worker only" } do
+    local names, apps = { "for long", "in one worker only" }, {}
+    finally(function()
+      for _, app in ipairs(apps) do
+        if not app.stopped then app:kill() end
+      end
+    end)
+    for index, name in ipairs(names) do
       local text = WAITING[name]:gsub("tw.await%(function%(%) end%)", "tw.sleep(1e6)")
-      local app = server.launch({ app = text, workers = 3 })
+      apps[index] = server.launch({ app = text, workers = 3 })
+    end
+    for index, name in ipairs(names) do
+      local app = apps[index]
       local line = app:wait_for_log("event=load_waits")
       assert.is_truthy(line, app:log())
       local worker, loading = line:match("worker=(%d) event=load_waits .*loading=(%d) workers=%d")

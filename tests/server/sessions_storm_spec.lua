@@ -10,7 +10,7 @@ local WORKERS = tonumber(os.getenv("TIDEWIRE_TEST_WORKERS") or 1)
 
 local function run(options)
   options.seed, options.workers = SEED, WORKERS
-  options.clients, options.seconds = options.clients or 24, options.seconds or 4
+  options.clients, options.seconds = options.clients or 24, options.seconds or 2.5
   options.mean_seconds, options.away_seconds = 0.5, options.away_seconds or 0.2
   local said = {}
   options.say = function(text) said[#said + 1] = text end

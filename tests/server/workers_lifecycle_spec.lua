@@ -31,6 +31,9 @@ return {
         elseif message == "loop" then
           record("loops") -- in a C function that tries everything, and that nothing can interrupt
           return ("a"):rep(60):find(("a*"):rep(12) .. "b")
+        elseif message == "block" then
+          record("blocks") -- in a system call, which needs no processor meanwhile
+          return io.open("fifo")
         end
         conn:send(message)
       end,
@@ -266,13 +269,18 @@ describe("a start", function()
   end)
 end)
 
+local function make_fifo(folder)
+  assert(os.execute(("mkfifo '%s/fifo'"):format(folder)))
+end
+
 describe("a script that does not return, in one worker", function()
   it("is seen by /healthz, which names the worker", function()
-    local app <close> =
-      server.start({ app = APP, workers = WORKERS, options = { "--admin", "127.0.0.1:0" } })
+    local app <close> = server.start({
+      app = APP, workers = WORKERS, prepare = make_fifo, options = { "--admin", "127.0.0.1:0" },
+    })
     assert.equal(200, http.request(app.admin, "/healthz").status)
-    connect_on(app, 1):send_text("loop")
-    app:wait_event("loops")
+    connect_on(app, 1):send_text("block")
+    app:wait_event("blocks")
     local deadline = loop.now() + loop.patience
     local response
     repeat
@@ -286,17 +294,24 @@ describe("a script that does not return, in one worker", function()
   end)
 
   it("takes nothing from the others, nor from the admin address; SIGTERM ends it with 1", function()
+    local apps = {}
+    finally(function()
+      for _, app in ipairs(apps) do
+        if not app.stopped then app:kill() end
+      end
+    end)
     for _, stuck in ipairs({ 0, WORKERS - 1 }) do
-      local app <close> = server.start({
-        app = APP, workers = WORKERS,
+      local app = server.start({
+        app = APP, workers = WORKERS, prepare = make_fifo,
         options = { "--admin", "127.0.0.1:0", "--drain-seconds", "1" },
       })
+      apps[#apps + 1] = app
       local others, lost = {}, connect_on(app, stuck)
       for worker = 0, WORKERS - 1 do
         if worker ~= stuck then others[#others + 1] = connect_on(app, worker) end
       end
-      lost:send_text("loop")
-      app:wait_event("loops")
+      lost:send_text("block")
+      app:wait_event("blocks")
       for index = 1, 20 do
         for _, peer in ipairs(others) do
           assert.equal("hello " .. index, (peer:ask("hello " .. index)))
@@ -322,6 +337,8 @@ describe("a script that does not return, in one worker", function()
 
       app:signal("sigterm")
       for _, peer in ipairs(others) do assert.equal(1001, (peer:wait_closed())) end
+    end
+    for _, app in ipairs(apps) do -- seconds pass until a worker is cut off
       assert.same({ 1, 0 }, { app.process:wait_exit() })
       assert.equal(1, #app:log_lines("event=drain_over"))
       assert.equal(1, #app:log_lines("event=drain_cut_short .*a script does not return"))
