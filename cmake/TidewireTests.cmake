@@ -126,6 +126,12 @@ if(TIDEWIRE_SANITIZE MATCHES "thread")
   set(specs)
 endif()
 foreach(spec IN LISTS specs)
+  if(TIDEWIRE_SANITIZE) # nor AddressSanitizer in specs that read pages and sources only
+    file(STRINGS "${spec}" requires REGEX "[\"]tidewire" LIMIT_COUNT 1)
+    if(NOT requires)
+      continue()
+    endif()
+  endif()
   # Leaks of the C modules are found here too. A spec that starts other programs keeps the sanitizer
   # out of them with `env -u LD_PRELOAD`: they leak, and it would say so.
   tidewire_spec(lua "${spec}" "" ${sanitizer_environment} ${preload_environment})
@@ -152,6 +158,12 @@ list(FILTER specs EXCLUDE REGEX "/(budget_callbacks|budget_deep|deep_recursion|m
 list(FILTER specs EXCLUDE REGEX "/cluster_")
 foreach(spec IN LISTS specs)
   tidewire_spec(workers "${spec}" "@3" ${sanitizer_environment} "TIDEWIRE_TEST_WORKERS=3")
+  # Those that ask for no less where a sanitizer is: .ci/run leaves them to ThreadSanitizer.
+  file(STRINGS "${spec}" exceptions REGEX "sanitize" LIMIT_COUNT 1)
+  if(NOT exceptions)
+    string(REGEX REPLACE "^tests/(.*)_spec[.]lua$" "\\1@3" name "${spec}")
+    set_property(TEST "${name}" APPEND PROPERTY LABELS tsan-shows-the-same)
+  endif()
 endforeach()
 
 # And over TLS, for those that look at what bytes come and go, and when; the others would see no
@@ -162,6 +174,18 @@ foreach(name
     sessions_storm sessions_wire slow_client static trusted_proxies)
   tidewire_spec(tls "tests/server/${name}_spec.lua" "@tls"
     ${sanitizer_environment} "TIDEWIRE_TEST_TLS=1")
+endforeach()
+
+# The longest begin first: else some of them are left at the end, when the other processors have
+# nothing to do.
+set(long_tests "browser/(chat|docs|game|welcome)|bench/bench|unit/(frame_reader|mailbox|tls_memory)")
+string(APPEND long_tests "|server/(backlog_limit|blocked|budget|log_reader|memory|reload_memory)")
+string(APPEND long_tests "|server/(sessions_storm|socket|state_sessions|tls|workers_lifecycle)")
+get_property(tests DIRECTORY PROPERTY TESTS)
+foreach(test IN LISTS tests)
+  if(test MATCHES "^(${long_tests})")
+    set_tests_properties("${test}" PROPERTIES COST 100)
+  endif()
 endforeach()
 
 # --- rules about the source -------------------------------------------------------------------
