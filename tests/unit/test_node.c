@@ -532,6 +532,15 @@ static void test_leave(void **state) {
     assert_true(has_left);
     fake_expect(1, "r:1 r:2 ");
 
+    has_left = false; /* once more, for what was published since */
+    publish_many(0, "r", 3, 3);
+    node_leave(machines[0].node, note_left, &has_left);
+    fake_turn(&machines[0]);
+    assert_false(has_left);
+    fake_settle();
+    assert_true(has_left);
+    fake_expect(1, "r:3 ");
+
     has_left = false; /* a server that does not answer */
     node_leave(machines[2].node, note_left, &has_left);
     fake_turn(&machines[2]);

@@ -369,8 +369,12 @@ static void on_leave_until(struct node *node, struct node_timer *timer) {
 void node_leave(struct node *node, void (*done)(void *user), void *user) {
     node->left = done;
     node->left_user = user;
+    node->asked_to_confirm = false;
     node->leave_until = node->now_ms + LEAVE_MAX_MS;
     node_set_timer(node, &node->leaving, node->leave_until, on_leave_until);
+    if (node->is_leaving)
+        return;
+    node->is_leaving = true;
     members_leave(node);
     leases_leave(node);
 }

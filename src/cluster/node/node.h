@@ -108,7 +108,8 @@ uint64_t node_next_ms(const struct node *node); /* UINT64_MAX: no time */
 void node_figures(const struct node *node, struct node_figures *out);
 
 /* Leaves the cluster: members, lease, channels. Calls done(user) when the servers have confirmed
- * it or are down; node_turn() must go on meanwhile. */
+ * it or are down; node_turn() must go on meanwhile. May be called again: for what was published
+ * since. */
 void node_leave(struct node *node, void (*done)(void *user), void *user);
 
 #endif

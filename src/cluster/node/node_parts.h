@@ -102,7 +102,7 @@ struct node {
     void (*left)(void *user); /* node_leave(): NULL: stays */
     void *left_user;
     unsigned confirmations; /* of servers, before it has left */
-    bool asked_to_confirm;
+    bool is_leaving, asked_to_confirm;
     uint64_t leave_until;
     struct node_timer leaving;
 };
