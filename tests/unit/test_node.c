@@ -477,6 +477,28 @@ static void ask(const char *machine, const char *context) {
                note_answer, (void *)(uintptr_t)context);
 }
 
+/* A question that is asked again as soon as it has failed. */
+static void ask_again(struct node *node, void *context, enum link_status status,
+                      struct slice body) {
+    (void)body;
+    unsigned *count = context;
+    if (++*count < 1000 && status == LINK_UNREACHABLE)
+        direct_ask(node, slice_of("machine0001"), (enum question_kind)99, slice_of(""), 2000,
+                   ask_again, context);
+}
+
+static void test_turns_end(void **state) {
+    (void)state;
+    static unsigned count;
+    count = 0;
+    fake_cut(&machines[0]);
+    ask_again(machines[0].node, &count, LINK_UNREACHABLE, slice_of(""));
+    fake_turn(&machines[0]);
+    assert_int_equal(count, 2);
+    assert_int_equal(node_next_ms(machines[0].node), fake_now_ms + 1);
+    count = 1000;
+}
+
 static void test_questions(void **state) {
     (void)state;
     ask("machine0001", "one");
@@ -604,6 +626,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lingers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_direct, setup, teardown),
         cmocka_unit_test_setup_teardown(test_questions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_turns_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leave, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
     };

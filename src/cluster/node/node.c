@@ -32,6 +32,8 @@ static struct slice nothing(void) {
 void node_set_timer(struct node *node, struct node_timer *timer, uint64_t at_ms,
                     void (*run)(struct node *node, struct node_timer *timer)) {
     timer->run = run;
+    if (node->runs_timers && at_ms <= node->now_ms) /* a timer that sets itself ends no turn */
+        at_ms = node->now_ms + 1;
     deadlines_set(&node->timers, &timer->deadline, at_ms);
 }
 
@@ -41,11 +43,13 @@ void node_stop_timer(struct node *node, struct node_timer *timer) {
 
 static void run_timers(struct node *node) {
     struct deadline *next;
+    node->runs_timers = true;
     while ((next = deadlines_peek(&node->timers)) != NULL && next->key <= node->now_ms) {
         struct node_timer *timer = DEADLINE_OWNER(next, struct node_timer, deadline);
         deadlines_remove(&node->timers, next);
         timer->run(node, timer);
     }
+    node->runs_timers = false;
 }
 
 uint64_t node_next_ms(const struct node *node) {

@@ -79,6 +79,7 @@ struct node {
     struct node_bus bus;
     struct node_server *servers;
     struct deadlines timers;
+    bool runs_timers;
     struct node_figures figures;
     struct buffer key; /* node_key() */
     char *channel_all, *channel_own;
