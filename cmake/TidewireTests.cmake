@@ -9,6 +9,7 @@
 #   examples/*/*_spec.lua     label examples   the same
 #   tests/bench/*_spec.lua    label bench      the benchmark, with hardly any load
 #   tests/browser/*_spec.lua  label browser    the examples' pages, in Chromium where there is one
+#   tests/sim/*.c             label sim        the simulator of a cluster, some seconds
 #   scripts/check_*.lua       label check      rules about the source itself
 #   tests/fuzz/fuzz_*.c       label fuzz       the inputs of tests/fuzz/corpus (TidewireFuzz.cmake)
 #
@@ -77,6 +78,19 @@ foreach(source IN LISTS unit_tests)
     WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
   tidewire_test_properties(unit/${short} unit ${sanitizer_environment})
 endforeach()
+
+# --- the simulator of a cluster ---------------------------------------------------------------
+
+if(NOT TIDEWIRE_SANITIZE MATCHES "thread") # it has one thread
+  file(GLOB sim_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tests/sim/*.c")
+  add_executable(cluster_sim ${sim_sources})
+  target_link_libraries(cluster_sim PRIVATE tw_cluster PkgConfig::LUA)
+  set_target_properties(cluster_sim PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_test(NAME sim/cluster COMMAND cluster_sim --runs 12 --seed 1
+    WORKING_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
+  tidewire_test_properties(sim/cluster sim ${sanitizer_environment})
+endif()
 
 # Let system calls of the program fail (tests/support/faults.lua), and malloc
 # (tests/server/failing_malloc_spec.lua).
