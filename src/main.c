@@ -1,5 +1,6 @@
 /* main.c -- the program: runs the command of the command line, and returns its exit code. */
 #include "server/check.h"
+#include "server/cli/cluster_check.h"
 #include "server/cli/control_client.h"
 #include "server/cli/scaffold.h"
 #include "server/cli/talk.h"
@@ -24,6 +25,8 @@ static int run_command(const struct settings *settings, const char *program) {
         return scaffold_write(settings->target, program);
     case ACTION_TALK:
         return talk_run(settings);
+    case ACTION_CLUSTER:
+        return cluster_check_run(settings);
     case ACTION_RELOAD:
         return control_client_reload(settings->pid_file);
     case ACTION_RUN:

@@ -1,4 +1,5 @@
--- cli_settings_spec.lua -- options of `tidewire talk`. tests/unit/test_settings.c has the others.
+-- cli_settings_spec.lua -- options of `tidewire talk` and `tidewire cluster check`.
+-- tests/unit/test_settings.c has the others.
 
 local settings = require "tidewire.cli.settings"
 
@@ -43,7 +44,35 @@ describe("the options of talk", function()
 
   it("are refused for the server, and the server's for talk", function()
     refused("--workers is an option of the server, not of tidewire talk", "--workers", "2")
+    refused("--json is an option of tidewire cluster check URL, not of tidewire talk", "--json")
     local good, message = pcall(settings.read, { "a.lua", "--insecure" }, function() end)
     assert.same({ false, "--insecure is an option of tidewire talk URL" }, { good, message })
+  end)
+end)
+
+describe("cluster check", function()
+  local function check(...)
+    return settings.read({ "cluster", ... }, function() end)
+  end
+
+  local function fails(pattern, ...)
+    local good, message = pcall(check, ...)
+    assert.is_false(good)
+    assert.is_truthy(message:find(pattern, 1, true), message)
+  end
+
+  it("takes URLs, a prefix and --json", function()
+    local result = check("check", "redis://a", "--prefix", "chat:1", "redis://b", "--json")
+    assert.same({ "cluster", { "redis://a", "redis://b" }, "chat:1", true },
+      { result.action, result.urls, result.prefix, result.json })
+  end)
+
+  it("says what is missing or wrong", function()
+    fails("cluster needs a verb: tidewire cluster check redis://HOST:PORT")
+    fails('cluster needs a verb, not "redis://…@h"', "redis://u:secret@h")
+    fails("cluster check needs a URL", "check")
+    fails("--prefix: expected letters", "check", "redis://a", "--prefix", "a b")
+    fails("--workers is an option of the server, not of tidewire cluster", "check", "redis://a",
+      "--workers", "2")
   end)
 end)

@@ -42,11 +42,11 @@ local option_table = assert(sources.text("settings.lua"):match("OPTIONS = (%b{})
 for name, row in option_table:gmatch('{ name = "(%-%-[%l-]+)"(.-)},?\n') do
   local own = row:match('variable = "(.-)"')
   local of_options = "TIDEWIRE_" .. name:sub(3):upper():gsub("-", "_")
-  local of_talk = row:find("of_talk = true", 1, true) ~= nil
+  local of_command = row:find(" of = ", 1, true) ~= nil
   command_line[name] = {
-    variable = own or not of_talk and environment.of_options[of_options] and of_options or nil,
+    variable = own or not of_command and environment.of_options[of_options] and of_options or nil,
     of_app = environment.of_options[of_options] ~= nil,
-    of_talk = of_talk,
+    of_command = of_command,
   }
 end
 
@@ -55,13 +55,13 @@ local function check_variables(text, pattern)
   local seen = {}
   for name, described in text:gmatch(pattern) do
     local option = command_line[name]
-    if option and not option.of_talk then
+    if option and not option.of_command then
       seen[name] = true
       assert.equal(option.variable, described:match("TIDEWIRE_[%u_]+"), name)
     end
   end
   for name, option in pairs(command_line) do
-    assert.is_truthy(seen[name] or option.of_talk, "nothing is said of " .. name)
+    assert.is_truthy(seen[name] or option.of_command, "nothing is said of " .. name)
   end
 end
 

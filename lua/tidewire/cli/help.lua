@@ -8,6 +8,7 @@ Usage: tidewire [run] [FILE] [options]
        tidewire new DIR
        tidewire reload --pid-file F
        tidewire talk URL
+       tidewire cluster check URL...
        tidewire help | version
 
   run      runs an app or a handler: FILE, app.lua of the folder FILE, or app.lua of
@@ -16,6 +17,8 @@ Usage: tidewire [run] [FILE] [options]
   new      creates a small app with a spec: tidewire new DIR
   reload   lets a running server reload its code, and prints the result
   talk     a WebSocket client: sends each line of input, prints each message
+  cluster  cluster check redis://HOST: are these Redis servers fit for a cluster, and what
+           is wrong; without a URL that of TIDEWIRE_CLUSTER. Exits 1 with a problem
   help, version   also --help, -h, --version, -v
 
 Options, with the environment variable that sets the same (the command line overrides it):
@@ -53,6 +56,10 @@ Options of talk:
   --insecure               accepts any certificate of a wss server
   --wait S                 after the input's end: closes when nothing came for S seconds, 1;
                            0 in a terminal
+
+Options of cluster check:
+  --prefix NAME            how the cluster's keys begin, tw
+  --json                   prints JSON
 
 An address that is asked for uses the socket that systemd passes for it (LISTEN_FDS). Where
 no address is asked for, all passed sockets are used. NOTIFY_SOCKET and WATCHDOG_USEC are

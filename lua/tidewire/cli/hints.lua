@@ -49,6 +49,7 @@ local COMMANDS = {
   { name = "new", takes = "DIR", others = "init create scaffold generate make" },
   { name = "reload", takes = "--pid-file FILE", others = "restart refresh hup" },
   { name = "talk", takes = "URL", others = "connect client wscat websocat chat" },
+  { name = "cluster", takes = "check URL", others = "redis valkey" },
   { name = "help", takes = "", others = "usage man" },
   { name = "version", takes = "", others = "ver" },
 }

@@ -58,10 +58,17 @@ local function subprotocol(name, value)
   return value
 end
 
+local function prefix(name, value)
+  if not value:find("^[%w_.:-]+$") or #value > 64 then
+    fail_value(name, "letters, digits and _ . : -, 64 at most", value)
+  end
+  return value
+end
+
 -- ---- the options ----
 
 -- The environment variables of the others are read by app.lua. `is_flag`: it takes no value.
--- `is_list`: it may be repeated. `of_talk`: it is an option of talk, not of the server.
+-- `is_list`: it may be repeated. `of`: the command whose option it is, in place of the server.
 local OPTIONS = {
   { name = "--listen", read = text, is_list = true },
   { name = "--workers", read = text },
@@ -85,10 +92,12 @@ local OPTIONS = {
   { name = "--drain-jitter", variable = "TIDEWIRE_DRAIN_JITTER", read = seconds },
   { name = "--upgrade", is_flag = true },
   { name = "--watch", is_flag = true },
-  { name = "--header", read = header, is_list = true, of_talk = true },
-  { name = "--subprotocol", read = subprotocol, is_list = true, of_talk = true },
-  { name = "--insecure", is_flag = true, of_talk = true },
-  { name = "--wait", read = seconds, of_talk = true },
+  { name = "--header", read = header, is_list = true, of = "talk" },
+  { name = "--subprotocol", read = subprotocol, is_list = true, of = "talk" },
+  { name = "--insecure", is_flag = true, of = "talk" },
+  { name = "--wait", read = seconds, of = "talk" },
+  { name = "--prefix", read = prefix, of = "cluster" },
+  { name = "--json", is_flag = true, of = "cluster" },
 }
 
 local option_names, options_by_name = {}, {}
@@ -147,13 +156,13 @@ local function read_option(result, args, at)
       value, at = next_argument or fail("%s needs a value", name), at + 1
     end
   end
-  result.seen[option.of_talk or false] = name
+  result.seen[option.of or "server"] = name
   set(result, option, name, value)
   return at
 end
 
-local COMMANDS = { run = true, check = true, new = true, reload = true, talk = true, help = true,
-  version = true }
+local COMMANDS = { run = true, check = true, new = true, reload = true, talk = true,
+  cluster = true, help = true, version = true }
 
 local TARGETS = { talk = "URL", new = "DIR" }
 
@@ -161,6 +170,8 @@ local TARGETS = { talk = "URL", new = "DIR" }
 local function read_argument(result, word)
   if not result.target and not result.has_command and COMMANDS[word] then
     result.has_command, result.action = true, word
+  elseif result.action == "cluster" and result.target then
+    table.insert(result.urls, word)
   elseif not result.target then
     result.target = word
   else
@@ -215,6 +226,37 @@ local function check_together(result)
   end
 end
 
+-- Where the options of a command belong.
+local OWNERS = { server = "the server", talk = "tidewire talk URL",
+  cluster = "tidewire cluster check URL" }
+
+--- Fails for an option of another command.
+local function check_owners(result)
+  local own = (result.action == "talk" or result.action == "cluster") and result.action or "server"
+  for _, owner in ipairs({ "server", "talk", "cluster" }) do
+    local name = result.seen[owner]
+    if name and owner ~= own then
+      fail("%s is an option of %s%s", name, OWNERS[owner],
+        own == "server" and "" or ", not of tidewire " .. own)
+    end
+  end
+end
+
+--- `tidewire cluster check URL…`: the word after "cluster" is the target. Without a URL the
+--- environment has them.
+local function check_cluster(result)
+  if result.target ~= "check" then
+    fail("cluster needs a verb%s: tidewire cluster check redis://HOST:PORT",
+      result.target and (', not "%s"'):format(result.target:gsub("//.*@", "//…@")) or "")
+  end
+  for url in (#result.urls == 0 and os.getenv("TIDEWIRE_CLUSTER") or ""):gmatch("[^%s,]+") do
+    table.insert(result.urls, url)
+  end
+  if #result.urls == 0 then
+    fail("cluster check needs a URL: tidewire cluster check redis://HOST:PORT, or TIDEWIRE_CLUSTER")
+  end
+end
+
 --- What the command needs beside its options.
 local function check(result, file_type)
   local action, target = result.action, result.target
@@ -225,10 +267,9 @@ local function check(result, file_type)
     end
     return
   end
-  local foreign = result.seen[action ~= "talk"]
-  if foreign then
-    fail("%s is an option of %s", foreign,
-      action == "talk" and "the server, not of tidewire talk" or "tidewire talk URL")
+  check_owners(result)
+  if action == "cluster" then
+    check_cluster(result)
   elseif action == "talk" and not target then
     fail("talk needs an address: tidewire talk ws://127.0.0.1:8080/")
   elseif action == "new" and not target then
@@ -254,7 +295,7 @@ end
 ---@return table
 function settings.read(args, file_type)
   local result = { action = find_information(args), drain_seconds = 10, lame_duck_seconds = 0,
-    drain_jitter = 0, help = help, seen = {} }
+    drain_jitter = 0, help = help, seen = {}, urls = {} }
   if result.action then return result end
   result.action = "run"
   read_environment(result)

@@ -21,6 +21,7 @@ struct redis_connection {
     struct redis_pipeline pipeline;
     bool is_open, has_received, has_failed;
     bool subscribes;      /* messages come between the answers */
+    bool tolerates;       /* no error of Redis ends the connection */
     uint64_t received_ms; /* when bytes last came, or the wait for an answer began */
     uint64_t ping_at_ms, pinged_ns;
     unsigned pings; /* that were not answered */
@@ -112,7 +113,9 @@ static bool is_message(const struct redis_connection *connection, const struct r
 static void take_unasked(struct redis_connection *connection, const struct redisReply *reply) {
     struct slice text = redis_reply_text(reply);
     char sentence[400];
-    if (reply->type == REDIS_REPLY_ERROR && redis_problem_of(text, sentence, sizeof sentence))
+    if (reply->type == REDIS_REPLY_ERROR && connection->tolerates)
+        connection->events->message(connection->owner, reply);
+    else if (reply->type == REDIS_REPLY_ERROR && redis_problem_of(text, sentence, sizeof sentence))
         redis_connection_fail(connection, "%s", sentence);
     else
         redis_connection_fail(connection, "it answers a command that was not sent (%.*s)",
@@ -135,7 +138,8 @@ static bool take_reply(void *context, const struct redisReply *reply) {
         return !connection->has_failed;
     }
     struct redis_awaited awaited = redis_pipeline_first(pipeline);
-    if (reply->type == REDIS_REPLY_ERROR && awaited.on_reply != on_ignored)
+    if (reply->type == REDIS_REPLY_ERROR && awaited.on_reply != on_ignored &&
+        !connection->tolerates)
         error = redis_reply_text(reply);
     if (awaited.on_reply == NULL) {
         take_unasked(connection, reply);
@@ -254,7 +258,12 @@ void redis_connection_hello(struct redis_connection *connection, const char *cli
 }
 
 void redis_connection_subscribes(struct redis_connection *connection) {
-    connection->subscribes = connection->pipeline.forgets = true;
+    connection->subscribes = true;
+    redis_pipeline_forget(&connection->pipeline);
+}
+
+void redis_connection_tolerate(struct redis_connection *connection) {
+    connection->tolerates = true;
 }
 
 /* ---- life ---- */

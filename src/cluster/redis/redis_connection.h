@@ -66,6 +66,10 @@ void redis_connection_hello(struct redis_connection *connection, const char *cli
 /* From now on messages may come. */
 void redis_connection_subscribes(struct redis_connection *connection);
 
+/* From now on no error of Redis makes the connection fail; one that answers no command is passed to
+ * `message`. */
+void redis_connection_tolerate(struct redis_connection *connection);
+
 /* Bytes of commands that were not answered; microseconds of the last PING, 0: none yet. */
 size_t redis_connection_queued(const struct redis_connection *connection);
 uint64_t redis_connection_round_trip_us(const struct redis_connection *connection);

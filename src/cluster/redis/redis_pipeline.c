@@ -66,6 +66,11 @@ void redis_pipeline_wrote(struct redis_pipeline *pipeline, size_t len) {
         drop_bytes(pipeline, len);
 }
 
+void redis_pipeline_forget(struct redis_pipeline *pipeline) {
+    drop_bytes(pipeline, pipeline->sent);
+    pipeline->forgets = true;
+}
+
 /* ---- answers ---- */
 
 struct redis_awaited redis_pipeline_first(const struct redis_pipeline *pipeline) {

@@ -46,6 +46,8 @@ bool redis_pipeline_may_repeat(const struct redis_pipeline *pipeline);
 /* Then: the commands that `prepare` adds go first, then the repeated ones, then the later ones. */
 void redis_pipeline_send_again(struct redis_pipeline *pipeline, void (*prepare)(void *owner),
                                void *owner);
+/* From now on bytes are dropped when they were written. */
+void redis_pipeline_forget(struct redis_pipeline *pipeline);
 /* Calls all that wait for an answer with NULL. */
 void redis_pipeline_close(struct redis_pipeline *pipeline);
 

@@ -59,8 +59,8 @@ static struct settings_list list_field(lua_State *L, const char *name) {
 }
 
 static void read_fields(lua_State *L, struct settings *s) {
-    static const char *const actions[] = {"run",  "check",   "new",  "reload",
-                                          "talk", "version", "help", NULL};
+    static const char *const actions[] = {"run",     "check",   "new",  "reload", "talk",
+                                          "cluster", "version", "help", NULL};
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     static const char *const formats[] = {"text", "json", "pretty", "auto", NULL};
     lua_getfield(L, -1, "action");
@@ -94,6 +94,9 @@ static void read_fields(lua_State *L, struct settings *s) {
     s->subprotocols = list_field(L, "subprotocol");
     s->insecure = flag_field(L, "insecure");
     s->wait_seconds = number_field(L, "wait", -1);
+    s->urls = list_field(L, "urls");
+    s->prefix = text_field(L, "prefix");
+    s->json = flag_field(L, "json");
 }
 
 /* ---- reading ---- */
@@ -136,6 +139,7 @@ void settings_close(struct settings *settings) {
     mem_free(settings->listen.texts);
     mem_free(settings->headers.texts);
     mem_free(settings->subprotocols.texts);
+    mem_free(settings->urls.texts);
     if (settings->state != NULL)
         lua_close(settings->state);
 }

@@ -16,6 +16,7 @@ enum settings_action {
     ACTION_NEW,
     ACTION_RELOAD,
     ACTION_TALK,
+    ACTION_CLUSTER,
     ACTION_VERSION,
     ACTION_HELP
 };
@@ -44,7 +45,10 @@ struct settings {
     bool watch;
     struct settings_list headers, subprotocols; /* of talk, as the fields below */
     bool insecure;
-    double wait_seconds; /* negative: not given */
+    double wait_seconds;       /* negative: not given */
+    struct settings_list urls; /* of cluster check, as the fields below */
+    const char *prefix;        /* NULL: not given */
+    bool json;
     /* private */
     struct lua_State *state;
 };
