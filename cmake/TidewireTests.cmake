@@ -85,6 +85,11 @@ if(NOT TIDEWIRE_SANITIZE MATCHES "thread") # it has one thread
   file(GLOB sim_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tests/sim/*.c")
   add_executable(cluster_sim ${sim_sources})
   target_link_libraries(cluster_sim PRIVATE tw_cluster PkgConfig::LUA)
+  file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/src/cluster/node/node.h" has_members
+    REGEX "forget_members")
+  if(has_members)
+    target_compile_definitions(cluster_sim PRIVATE NODE_BUS_MEMBERS)
+  endif()
   set_target_properties(cluster_sim PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   add_test(NAME sim/cluster COMMAND cluster_sim --runs 12 --seed 1

@@ -39,13 +39,13 @@ end
 -- ---- nodes ----
 
 function faults.term(judge)
-  of_node(judge, "term", function(node) node:restart("sigterm") end)
+  of_node(judge, "term", function(node) node:restart("sigterm") end, { ends = true })
 end
 
 function faults.kill(judge)
   of_node(judge, "kill", function(node)
     node:restart("sigkill", random(2) == 1 and between(0, 14) or 0)
-  end, { loses = true, kills = true })
+  end, { loses = true, kills = true, ends = true })
 end
 
 -- SIGSTOP: a machine that hangs; after ten seconds the others take it for dead.
@@ -64,7 +64,7 @@ function faults.reload(judge)
 end
 
 function faults.upgrade(judge)
-  of_node(judge, "upgrade", function(node) node:upgrade() end)
+  of_node(judge, "upgrade", function(node) node:upgrade() end, { ends = true })
 end
 
 -- ---- Redis ----

@@ -37,6 +37,7 @@ local model = {}
 ---@field loses boolean? what is published meanwhile may be lost, where no room remembers it
 ---@field is_lossy boolean? Redis forgets
 ---@field kills boolean? the nodes forget
+---@field ends boolean? the nodes end, and nobody can ask them any more
 
 local Model = {}
 Model.__index = Model
@@ -292,13 +293,13 @@ function Model:judge(now)
   self.countable = {} -- to tell of them
   for message, listener in pairs(lost) do
     count, message.lost_at = count + 1, listener
-    -- A machine knows of a hole only where it has heard the other one before.
+    -- A machine knows of a hole only where it has heard the other one before, and can ask it.
     local window = self:in_fault(message.sent, message.acked, nil, "loses")
     local since = listener.heard_from
     if not is_history(message.channel) and since < window.from - MARGIN_SECONDS
       and (listener.first_of[message.node] or math.huge) < message.sent
       and not self:in_fault(since, since, nil, "loses")
-      and not self:in_fault(message.sent, message.acked, { [message.node] = true }, "kills") then
+      and not self:in_fault(message.sent, math.huge, { [message.node] = true }, "ends") then
       countable = countable + 1
       self.countable[countable] = message
     end

@@ -4,6 +4,7 @@
 -- to call the function that ends it; that may return again(), to be called once more.
 
 local machine = require "sim.machine"
+local sorted = require "sim.sorted"
 
 local faults = {}
 
@@ -55,15 +56,15 @@ end
 local function replace(judge, old)
   local new = machine.new(judge, old.number)
   for i, each in ipairs(judge.machines) do if each == old then judge.machines[i] = new end end
-  for room in pairs(old.watched) do new:watch(room, true) end
+  for room in sorted(old.watched) do new:watch(room, true) end
 end
 
 -- A machine crashes; another one takes its place later.
 function faults.kill(judge)
-  local each, of = of_machine(judge, "kill", { kills = true })
+  local each, of = of_machine(judge, "kill", { kills = true, ends = true })
   if not each then return faults.none(judge) end
   judge:keep_counts(each)
-  for _, connection in pairs(each.connections) do judge:close_connection(connection, true) end
+  for _, connection in sorted(each.connections) do judge:close_connection(connection, true) end
   each:kill()
   replace(judge, each)
   return of, 0, function() end
@@ -71,9 +72,9 @@ end
 
 -- A machine leaves, and another one takes its place.
 function faults.leave(judge)
-  local each, of = of_machine(judge, "leave", { loses = false })
+  local each, of = of_machine(judge, "leave", { loses = false, ends = true })
   if not each then return faults.none(judge) end
-  for _, connection in pairs(each.connections) do judge:close_connection(connection) end
+  for _, connection in sorted(each.connections) do judge:close_connection(connection) end
   each.is_leaving = true
   each.node:leave()
   each:turn()

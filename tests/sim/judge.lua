@@ -7,6 +7,7 @@ local model = require "cluster.model"
 
 local machine = require "sim.machine"
 local redis_model = require "sim.redis_model"
+local sorted = require "sim.sorted"
 local traffic = require "sim.traffic"
 local world = require "sim.world"
 
@@ -116,7 +117,7 @@ function Judge:close_connection(connection, is_crash)
   else
     known = each:close(connection)
   end
-  for _, entry in pairs(known) do table.insert(traffic.known, entry) end
+  for _, entry in sorted(known) do table.insert(traffic.known, entry) end
 end
 
 -- ---- judgement ----
@@ -157,19 +158,32 @@ local function compare_members(each, rooms)
   end
 end
 
-local function check_members(self, deadline_us)
-  local began = self.world.now
-  local problem
-  repeat
-    problem = nil
-    local rooms = expected_members(self)
-    for _, each in ipairs(self.machines) do
-      problem = problem or compare_members(each, rooms)
-    end
-    if problem then self:run(0.25) end
-  until not problem or self.world.now > deadline_us
-  self.members_seconds = math.max(self.members_seconds, (self.world.now - began) / SECOND)
-  if problem then self:fault("members are wrong 13 s after the last fault: %s", problem) end
+local function wrong_members(self)
+  local rooms = expected_members(self)
+  for _, each in ipairs(self.machines) do
+    local problem = compare_members(each, rooms)
+    if problem then return problem end
+  end
+end
+
+local function check_members(self, ended_us)
+  local deadline_us = ended_us + MEMBERS_SECONDS * SECOND
+  local problem = wrong_members(self)
+  while problem and self.world.now <= deadline_us do
+    self:run(0.25)
+    problem = wrong_members(self)
+  end
+  self.members_seconds = math.max(self.members_seconds, (self.world.now - ended_us) / SECOND)
+  if not problem then return end
+  -- for the report: are they right some time later?
+  local later = problem
+  while later and self.world.now <= deadline_us + 60 * SECOND do
+    self:run(0.25)
+    later = wrong_members(self)
+  end
+  self:fault("members are wrong %d s after the last fault (%s): %s", MEMBERS_SECONDS,
+    later and "and for a minute more" or ("right after %.1f s"):format(
+      (self.world.now - ended_us) / SECOND), problem)
 end
 
 local function check_memories(self)
@@ -207,10 +221,10 @@ end
 --- Some time after the last fault: members, memories and messages are right.
 ---@param ended_us integer when the last fault ended
 function Judge:checkpoint(ended_us)
-  if self.options.has_members then check_members(self, ended_us + MEMBERS_SECONDS * SECOND) end
+  if self.options.has_members then check_members(self, ended_us) end
   -- so that holes are seen
   for _, each in ipairs(self.machines) do
-    local _, connection = next(each.connections)
+    local _, connection = sorted(each.connections)()
     if connection then
       for _, room in ipairs(self.options.rooms) do each:publish(connection, room) end
     end
@@ -242,10 +256,11 @@ function Judge:checkpoint(ended_us)
   self.clean_since = self.world.now / SECOND
 end
 
---- A machine is about to go: what it has counted.
+--- A machine is about to go: what it has counted, and what waits in its queue.
 function Judge:keep_counts(each)
   local figures = each.node:figures()
   self.counted_gone = (self.counted_gone or 0) + figures.lost + figures.dropped
+    + figures.queue_messages
 end
 
 --- Commands that the servers have executed, those of scripts as well.

@@ -5,6 +5,8 @@
 
 local sim_node = require "sim_node"
 
+local sorted = require "sim.sorted"
+
 local machine = {}
 
 ---@class sim.machine
@@ -25,23 +27,22 @@ end
 
 function machine.is_history(room) return room:find("^h") ~= nil end
 
-local serial = 0
-
 --- A machine that begins. `judge` gets faults.
 ---@param judge sim.judge
 ---@param number integer
 ---@return sim.machine
 function machine.new(judge, number)
-  serial = serial + 1
+  judge.machine_count = (judge.machine_count or 0) + 1
   local self = setmetatable({
-    judge = judge, world = judge.world, number = number, id = text_of(serial * 7919 + 1, 11),
-    connections = {}, count = 0, rooms = {}, memories = {}, remote = {}, remote_count = 0,
-    server_up = {}, ups = {}, tokens = {}, token = 0, links = {}, watched = {},
-    began = judge.world.now,
+    judge = judge, world = judge.world, number = number,
+    id = text_of(judge.machine_count * 7919 + 1, 11), connections = {}, count = 0, rooms = {},
+    memories = {}, remote = {}, server_up = {}, ups = {}, tokens = {}, token = 0, links = {},
+    watched = {}, online = {}, others = {},
   }, Machine)
   local callbacks = {}
   for _, name in ipairs { "command", "call", "subscribe", "unsubscribe", "publish", "send", "close",
-    "member", "reset_memory", "answer", "server_state", "left" } do
+    "member", "forget_members", "online", "machine", "reset_memory", "answer", "server_state",
+    "left" } do
     callbacks[name] = function(...) self["on_" .. name](self, ...) end
   end
   for i, server in ipairs(self.world.servers) do
@@ -177,6 +178,27 @@ function Machine:on_member(change, room, id, info)
   if not next(members) then self.remote[room] = nil end
 end
 
+function Machine:on_forget_members(room) self.remote[room] = nil end
+
+function Machine:on_online(name, is_online)
+  if not name then
+    self.online = {}
+    return
+  end
+  if (self.online[name] or false) == is_online then
+    self:fault("%s is told to be %s twice", name, is_online and "online" or "offline")
+  end
+  self.online[name] = is_online or nil
+end
+
+-- Which machines live, by what it was told.
+function Machine:on_machine(id, lives)
+  if (self.others[id] or false) == lives then
+    self:fault("machine %s is told to %s twice", id, lives and "live" or "be gone")
+  end
+  self.others[id] = lives or nil
+end
+
 function Machine:on_reset_memory(room, epoch, offset)
   self.memories[room] = { epoch = epoch, offset = offset, list = {} }
 end
@@ -291,7 +313,7 @@ end
 --- Ends. Returns what it knows of rooms.
 function Machine:close(connection)
   local known = {}
-  for room in pairs(connection.rooms) do known[room] = self:leave(connection, room) end
+  for room in sorted(connection.rooms) do known[room] = self:leave(connection, room) end
   connection.all.to, connection.direct.to = self.world.now / 1e6, self.world.now / 1e6
   self.connections[connection.id] = nil
   return known

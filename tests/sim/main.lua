@@ -120,7 +120,7 @@ repeat
       say(("  %s: %.3f to %.3f"):format(window.name, window.from, window.to or math.huge))
     end
     say(("again: build/debug/tests/cluster_sim --scenario %s --seed %d --servers %d --faults %s "
-      .. "--rounds %d%s"):format(options.scenario, seed, options.servers, options.faults,
+      .. "--rounds %d --runs 1%s"):format(options.scenario, seed, options.servers, options.faults,
       options.rounds, options.machines and " --machines " .. options.machines or ""))
     return 1
   end

@@ -365,6 +365,19 @@ function commands.spop(self, key, count)
   return list
 end
 
+-- With a count: as many different ones, or all.
+function commands.srandmember(self, key, count)
+  local members = commands.smembers(self, key)
+  if not count then return members[math.random(math.max(1, #members))] or false end
+  count = integer(count)
+  if count < 0 then unknown("SRANDMEMBER with a negative count") end
+  local list = {}
+  while #list < count and #members > 0 do
+    list[#list + 1] = table.remove(members, math.random(#members))
+  end
+  return list
+end
+
 function commands.sscan(self, key, cursor, ...)
   local next_cursor, page = scan(commands.smembers(self, key), cursor, { ... })
   return { next_cursor, page }

@@ -15,7 +15,8 @@
 
 /* A command that has no answer yet. */
 struct pending {
-    redis_reply_fn *on_reply; /* NULL: a free one */
+    bool is_used;
+    redis_reply_fn *on_reply; /* NULL: no caller waits */
     void *context;
     size_t next_free;
 };
@@ -74,7 +75,7 @@ static lua_Integer add_pending(struct sim_node *sim, redis_reply_fn *on_reply, v
     }
     size_t number = sim->first_free;
     sim->first_free = sim->pending[number].next_free;
-    sim->pending[number] = (struct pending){on_reply, context, 0};
+    sim->pending[number] = (struct pending){true, on_reply, context, 0};
     return (lua_Integer)number;
 }
 
@@ -82,7 +83,8 @@ static void answer_pending(struct sim_node *sim, size_t number, const struct red
     struct pending pending = sim->pending[number];
     sim->pending[number] = (struct pending){.next_free = sim->first_free};
     sim->first_free = number;
-    pending.on_reply(pending.context, answer);
+    if (pending.on_reply)
+        pending.on_reply(pending.context, answer);
 }
 
 /* ---- struct redis_functions ---- */
@@ -197,6 +199,31 @@ static void on_member(void *user, enum presence_change change, struct slice room
     call(sim, 5);
 }
 
+#ifdef NODE_BUS_MEMBERS
+static void on_forget_members(void *user, struct slice room) {
+    struct sim_node *sim = user;
+    begin(sim, "forget_members");
+    push_slice(sim->lua, room);
+    call(sim, 1);
+}
+
+static void on_online(void *user, struct slice name, bool is_online) {
+    struct sim_node *sim = user;
+    begin(sim, "online");
+    push_slice(sim->lua, name);
+    lua_pushboolean(sim->lua, is_online);
+    call(sim, 2);
+}
+
+static void on_machine(void *user, const char *id, bool lives) {
+    struct sim_node *sim = user;
+    begin(sim, "machine");
+    lua_pushstring(sim->lua, id);
+    lua_pushboolean(sim->lua, lives);
+    call(sim, 2);
+}
+#endif
+
 static void on_reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset) {
     struct sim_node *sim = user;
     begin(sim, "reset_memory");
@@ -294,6 +321,11 @@ static int new_node(lua_State *lua) {
         .send = on_send,
         .close = on_close,
         .member = on_member,
+#ifdef NODE_BUS_MEMBERS
+        .forget_members = on_forget_members,
+        .online = on_online,
+        .machine = on_machine,
+#endif
         .reset_memory = on_reset_memory,
         .answer = on_answer,
         .server_state = on_server_state,
@@ -315,7 +347,7 @@ static int new_node(lua_State *lua) {
 static int reply(lua_State *lua) {
     struct sim_node *sim = check(lua);
     size_t number = (size_t)luaL_checkinteger(lua, 2);
-    luaL_argcheck(lua, number < sim->capacity && sim->pending[number].on_reply, 2,
+    luaL_argcheck(lua, number < sim->capacity && sim->pending[number].is_used, 2,
                   "an answer to nothing");
     struct redisReply *answer = sim_reply_new(lua, 3);
     answer_pending(sim, number, answer);
@@ -459,7 +491,7 @@ static int free_node(lua_State *lua) {
     if (!sim->node)
         return 0;
     for (size_t i = 0; i < sim->capacity; i++)
-        if (sim->pending[i].on_reply)
+        if (sim->pending[i].is_used)
             answer_pending(sim, i, NULL);
     node_free(sim->node);
     sim->node = NULL;

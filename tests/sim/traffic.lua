@@ -1,5 +1,7 @@
 -- traffic.lua -- what the clients of the simulated machines do, at random.
 
+local sorted = require "sim.sorted"
+
 local traffic = {}
 
 local random = math.random
@@ -9,8 +11,7 @@ local function pick(list) return list[random(#list)] end
 -- A connection of a machine, or nil.
 local function any_connection(each)
   local list = {}
-  for _, connection in pairs(each.connections) do list[#list + 1] = connection end
-  table.sort(list, function(one, other) return one.id < other.id end)
+  for _, connection in sorted(each.connections) do list[#list + 1] = connection end
   return list[random(math.max(1, #list))]
 end
 

@@ -7,6 +7,8 @@
 -- overtakes each other. When they are cut, some of the commands under way are executed all the
 -- same, some even later, and nobody hears of it.
 
+local sorted = require "sim.sorted"
+
 local world = {}
 
 ---@class sim.world
@@ -289,7 +291,7 @@ end
 -- now or some time later.
 function Link:lose(server_is_dead)
   local server, world_of, generation = self.server, self.world, self.generation
-  for channel in pairs(self.channels) do unsubscribe(server, self, channel) end
+  for channel in sorted(self.channels) do unsubscribe(server, self, channel) end
   local waiting, left = self.waiting, {}
   for _, command in ipairs(waiting) do
     if not command.is_executed then left[#left + 1] = command end
@@ -315,8 +317,8 @@ function Link:cut(server_is_dead)
     if command.number then waiting[#waiting + 1] = command end
   end
   self.outbox = {}
-  for _, command in ipairs(waiting) do self.machine:reply(command.number, nil) end
   if was_up then self.machine:down(self.server.number) end
+  for _, command in ipairs(waiting) do self.machine:reply(command.number, nil) end
   self.machine:turn()
   self:reconnect(math.random(50000, 400000))
 end
@@ -333,11 +335,7 @@ function Link:reconnect(us)
     end
     self.is_connecting = true
     local generation = self.generation
-    -- in an order of its own
-    local list = {}
-    for channel in pairs(self.channels) do list[#list + 1] = channel end
-    table.sort(list)
-    for _, channel in ipairs(list) do
+    for channel in sorted(self.channels) do
       subscribe(server, self, channel)
       self:from_server("subscribed", channel)
     end
