@@ -89,9 +89,16 @@ static void check_broadcast(struct slice body) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const channels[] = {"tw:all", "tw:to:machine0001", NULL};
     struct redis_functions redis = {1, command, call, subscribe, subscribe, NULL};
-    struct node_bus bus = {publish,      send,   end,          member,
-                           reset_memory, answer, server_state, {path_of, endpoint_of, NULL},
-                           NULL};
+    struct node_bus bus = {
+        .publish = publish,
+        .send = send,
+        .close = end,
+        .member = member,
+        .reset_memory = reset_memory,
+        .answer = answer,
+        .server_state = server_state,
+        .paths = {path_of, endpoint_of, NULL},
+    };
     struct node_options options = {slice_of("machine0001"), slice_of("tw"), 1 << 20, 10000};
     struct node *node = node_new(&options, &redis, &bus, 1);
     struct redis_events events = node_events(node);

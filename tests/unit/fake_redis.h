@@ -275,15 +275,17 @@ static void fake_start(int i, size_t backlog_max) {
     snprintf(m->id, sizeof m->id, "machine%04d", i);
     struct redis_functions redis = {1, fake_command, fake_call, fake_subscribe, fake_unsubscribe,
                                     m};
-    struct node_bus bus = {fake_bus_publish,
-                           fake_bus_send,
-                           fake_bus_close,
-                           fake_bus_member,
-                           fake_bus_reset,
-                           fake_bus_answer,
-                           fake_bus_state,
-                           {fake_path_of, fake_endpoint_of, NULL},
-                           m};
+    struct node_bus bus = {
+        .publish = fake_bus_publish,
+        .send = fake_bus_send,
+        .close = fake_bus_close,
+        .member = fake_bus_member,
+        .reset_memory = fake_bus_reset,
+        .answer = fake_bus_answer,
+        .server_state = fake_bus_state,
+        .paths = {fake_path_of, fake_endpoint_of, NULL},
+        .user = m,
+    };
     struct node_options options = {slice_of(m->id), slice_of("tw"), backlog_max, 10000};
     m->node = node_new(&options, &redis, &bus, fake_now_ms);
     m->events = node_events(m->node);

@@ -3,6 +3,7 @@
 #include "cluster/node/node_parts.h"
 
 #include "base/mem.h"
+#include "core/bus/users.h"
 
 #include <hiredis/hiredis.h>
 
@@ -92,7 +93,10 @@ struct node *node_new(const struct node_options *options, const struct redis_fun
     node->missed = missed_new(node);
     node->ready = ready_new(node);
     node->leases = leases_new(node);
+    node->sweeps = sweeps_new(node);
     node->members = members_new(node);
+    node->mirror = mirror_new(node);
+    node->online = online_new(node);
     node->history = history_new(node);
     node->shared = cluster_shared_new(node);
     node->sessions = cluster_sessions_new(node);
@@ -109,7 +113,10 @@ void node_free(struct node *node) {
     cluster_sessions_free(node->sessions);
     cluster_shared_free(node->shared);
     history_free(node->history);
+    online_free(node);
+    mirror_free(node->mirror);
     members_free(node->members);
+    sweeps_free(node->sweeps);
     leases_free(node->leases);
     peers_close_senders(&node->all_senders);
     peers_free(node->peers);
@@ -134,7 +141,7 @@ static void on_up(void *user, unsigned server, const struct redis_facts *facts) 
     outgoing_up(node);
     ready_up(node, server);
     missed_up(node);
-    members_up(node, server);
+    online_up(node, server);
     history_up(node, server);
     rooms_up(node, server);
     state->was_up = true;
@@ -149,7 +156,6 @@ static void on_down(void *user, unsigned server, const char *why) {
     state->is_up = false;
     state->down_at = node->now_ms;
     leases_down(node, server);
-    members_down(node, server);
     history_down(node, server);
     cluster_shared_down(node, server);
     cluster_sessions_down(node, server);
@@ -160,11 +166,12 @@ static void on_down(void *user, unsigned server, const char *why) {
 }
 
 static void on_subscribed(void *user, unsigned server, struct slice channel) {
-    (void)server;
     struct node *node = user;
     struct slice room;
     if (partitions_room_of(channel, node->prefix, &room))
         rooms_subscribed(node, room);
+    else if (online_is_channel(node, channel))
+        online_subscribed(node, server);
 }
 
 struct senders *node_senders(struct node *node, struct slice channel) {
@@ -206,7 +213,7 @@ static void take_room_message(struct cluster_room *room, const struct protocol_h
         history_message(room, head, body);
         break;
     case PROTOCOL_MEMBERS:
-        members_message(room, head, body);
+        mirror_message(room, head, body);
         break;
     default:
         node->figures.damaged++;
@@ -214,7 +221,6 @@ static void take_room_message(struct cluster_room *room, const struct protocol_h
 }
 
 static void on_message(void *user, unsigned server, struct slice channel, struct slice payload) {
-    (void)server;
     struct node *node = user;
     struct protocol_head head;
     struct slice name;
@@ -232,6 +238,9 @@ static void on_message(void *user, unsigned server, struct slice channel, struct
             take_broadcast(node, nothing(), payload);
     } else if (slice_is(channel, node->channel_own)) {
         direct_message(node, &head, payload);
+    } else if (online_is_channel(node, channel)) {
+        if (head.kind == PROTOCOL_MEMBERS)
+            online_message(node, server, &head, payload);
     }
 }
 
@@ -292,7 +301,7 @@ static void take_member(struct node *node, const struct link_item *item) {
         room = rooms_hold(node, item->room);
     if (room == NULL)
         return;
-    members_take(room, item);
+    members_take(node, item);
     if (item->kind == LINK_LEFT)
         rooms_drop(room);
 }
@@ -316,7 +325,10 @@ void node_take(struct node *node, const struct link_item *item) {
         take_member(node, item);
         break;
     case LINK_WATCH:
-        rooms_watch(node, item->room, item->on);
+        if (is_user_room(item->room) && item->room.len == USER_ROOM_PREFIX_LEN)
+            online_watch(node, item->on);
+        else
+            rooms_watch(node, item->room, item->on);
         break;
     case LINK_REQUEST:
         request(node, item);

@@ -33,9 +33,17 @@ struct node_bus {
     /* For a connection of this machine. */
     void (*send)(void *user, const char *id, const struct encoding *encodings, uint32_t count);
     void (*close)(void *user, const char *id, unsigned code, struct slice reason);
-    /* A change of a connection of another machine. */
+    /* A connection of another machine is a member of a room now, as this says (PRESENCE_JOINED: it
+     * may have been one before), or is none any more (PRESENCE_LEFT). */
     void (*member)(void *user, enum presence_change change, struct slice room, const char *id,
                    const struct link_member *member);
+    /* The room does not concern this machine any more: its members on others are unknown. */
+    void (*forget_members)(void *user, struct slice room);
+    /* A user has a connection on any machine, or none any more. While a worker watches users; no
+     * name: of no user it is known any more. */
+    void (*online)(void *user, struct slice name, bool is_online);
+    /* Another machine has come, or is gone. */
+    void (*machine)(void *user, const char *id, bool lives);
     /* A room's memory begins anew here: in this epoch, behind this offset. */
     void (*reset_memory)(void *user, struct slice room, uint64_t epoch, uint64_t offset);
     /* The answer to a request. */

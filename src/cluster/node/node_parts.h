@@ -21,8 +21,11 @@ struct direct;
 struct missed;
 struct ready;
 struct members;
+struct mirror;
+struct online;
 struct room_members;
 struct leases;
+struct sweeps;
 struct history;
 struct room_history;
 struct cluster_shared;
@@ -96,7 +99,10 @@ struct node {
     struct missed *missed;
     struct ready *ready;
     struct members *members;
+    struct mirror *mirror;
+    struct online *online;
     struct leases *leases;
+    struct sweeps *sweeps;
     struct history *history;
     struct cluster_shared *shared;
     struct cluster_sessions *sessions;
@@ -142,7 +148,7 @@ struct cluster_room {
     struct list waiters;   /* requests that wait for LIVE */
     struct node_timer end; /* unsubscribes some time after the last one has gone */
     struct senders senders;
-    struct room_members *members; /* members.c */
+    struct room_members *members; /* mirror.c */
     struct room_history *history; /* history.c */
     char name[];
 };
@@ -255,34 +261,87 @@ void missed_up(struct node *node);
 /* A QUESTION_MISSED of another machine. */
 void missed_asked(struct node *node, const struct direct_asker *asker, struct slice body);
 
-/* ---- leases.c: which machines live (members) ---- */
+/* ---- leases.c: which machines live ---- */
 
 struct leases *leases_new(struct node *node);
 void leases_free(struct leases *leases);
 void leases_up(struct node *node, unsigned server);
 void leases_down(struct node *node, unsigned server);
-/* Have all machines that lived before this server's last outage subscribed anew? Called in each
- * turn while messages wait for it, some seconds at most. */
-bool leases_all_ready(const struct node *node, unsigned server);
+/* A heartbeat now, instead of later. */
+void leases_beat(struct node *node, unsigned server);
+/* The server says that this machine has no lease: it may have lost more. */
+void leases_lost(struct node *node, unsigned server);
+/* Has the server answered a heartbeat since it was last up? Before, it takes no members. */
+bool leases_is_registered(const struct node *node, unsigned server);
+/* The server has all members of this machine: the others learn it. */
+void leases_announced(struct node *node, unsigned server);
+/* Has the machine announced its members since the server last lost data, or does it not live? The
+ * same of all machines. */
+bool leases_is_settled(const struct node *node, unsigned server, struct slice machine);
+bool leases_all_settled(const struct node *node, unsigned server);
+/* Had the machine announced its members, and has not yet since the server came back? Then what the
+ * server has of it may be old. */
+bool leases_is_doubtful(const struct node *node, unsigned server, struct slice machine);
 void leases_leave(struct node *node);
 
-/* ---- members.c ---- */
+/* ---- sweeps.c: the members of machines that are gone ---- */
+
+/* How long a machine may need to remove those of a dead one, before another one does it. */
+enum { SWEEPS_MAX_MS = 5000 };
+
+struct sweeps *sweeps_new(struct node *node);
+void sweeps_free(struct sweeps *sweeps);
+/* A machine is silent, or another one has not removed its members in time: asks the server whether
+ * this one is to do it. */
+void sweeps_begin(struct node *node, unsigned server, struct slice dead);
+/* This machine has left: its own. */
+void sweeps_leave(struct node *node, unsigned server);
+
+/* ---- members.c: the members of rooms on this machine ---- */
 
 struct members *members_new(struct node *node);
 void members_free(struct members *members);
 /* JOINED, LEFT, CHANGED. The room is held while it has members here. */
-void members_take(struct cluster_room *room, const struct link_item *item);
-void members_begin(struct cluster_room *room);
-/* The room is not subscribed any more, and is freed afterwards. */
-void members_end(struct cluster_room *room);
-/* A PROTOCOL_MEMBERS in the room's channel, that of this machine as well, in any state of the room.
- */
-void members_message(struct cluster_room *room, const struct protocol_head *head,
-                     struct slice body);
-void members_up(struct node *node, unsigned server);
-void members_down(struct node *node, unsigned server);
+void members_take(struct node *node, const struct link_item *item);
+/* The server answers heartbeats. `must_announce`: it may have lost members of this machine. */
+void members_registered(struct node *node, unsigned server, bool must_announce);
+/* The server may have lost the members of a room. */
+void members_lost(struct node *node, struct slice room);
+/* Asks a server to remove the members that a machine without a lease has in a partition, of so
+ * many rooms at most; the answer is the number of rooms that are left, or -1: it has a lease. */
+void members_remove(struct node *node, unsigned partition, struct slice machine, int max_rooms,
+                    redis_reply_fn *on_reply, void *context);
+/* Takes a packed member from the beginning of `from`; its texts are views. False: it is damaged. */
+bool members_unpack(struct slice *from, struct link_member *member);
 void members_turn(struct node *node);
 void members_leave(struct node *node);
+
+/* ---- mirror.c: the members of rooms on other machines ---- */
+
+struct mirror *mirror_new(struct node *node);
+void mirror_free(struct mirror *mirror);
+/* Reads the members: ends with rooms_part_done(). */
+void mirror_begin(struct cluster_room *room);
+/* The room is not subscribed any more, and is freed afterwards. */
+void mirror_end(struct cluster_room *room);
+/* A PROTOCOL_MEMBERS in the room's channel, that of this machine as well, in any state of the room.
+ */
+void mirror_message(struct cluster_room *room, const struct protocol_head *head,
+                    struct slice body);
+/* A machine has come, gone or announced its members. `is_new_life`: the server has lost data. */
+void mirror_machines_changed(struct node *node, unsigned server, bool is_new_life);
+
+/* ---- online.c: the users with a connection on any machine ---- */
+
+struct online *online_new(struct node *node);
+void online_free(struct node *node);
+void online_watch(struct node *node, bool on);
+bool online_is_channel(const struct node *node, struct slice channel);
+void online_subscribed(struct node *node, unsigned server);
+void online_up(struct node *node, unsigned server);
+void online_message(struct node *node, unsigned server, const struct protocol_head *head,
+                    struct slice body);
+void online_machines_changed(struct node *node, unsigned server, bool is_new_life);
 
 /* ---- history.c ---- */
 

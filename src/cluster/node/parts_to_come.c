@@ -2,62 +2,6 @@
  * out of here. */
 #include "cluster/node/node_parts.h"
 
-/* leases.c */
-struct leases *leases_new(struct node *node) {
-    (void)node;
-    return NULL;
-}
-void leases_free(struct leases *leases) {
-    (void)leases;
-}
-void leases_up(struct node *node, unsigned server) {
-    (void)node, (void)server;
-}
-void leases_down(struct node *node, unsigned server) {
-    (void)node, (void)server;
-}
-bool leases_all_ready(const struct node *node, unsigned server) {
-    (void)node, (void)server;
-    return true;
-}
-void leases_leave(struct node *node) {
-    (void)node;
-}
-
-/* members.c */
-struct members *members_new(struct node *node) {
-    (void)node;
-    return NULL;
-}
-void members_free(struct members *members) {
-    (void)members;
-}
-void members_take(struct cluster_room *room, const struct link_item *item) {
-    (void)room, (void)item;
-}
-void members_begin(struct cluster_room *room) {
-    rooms_part_done(room);
-}
-void members_end(struct cluster_room *room) {
-    (void)room;
-}
-void members_message(struct cluster_room *room, const struct protocol_head *head,
-                     struct slice body) {
-    (void)room, (void)head, (void)body;
-}
-void members_up(struct node *node, unsigned server) {
-    (void)node, (void)server;
-}
-void members_down(struct node *node, unsigned server) {
-    (void)node, (void)server;
-}
-void members_turn(struct node *node) {
-    (void)node;
-}
-void members_leave(struct node *node) {
-    (void)node;
-}
-
 /* history.c */
 struct history *history_new(struct node *node) {
     (void)node;

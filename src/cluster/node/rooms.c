@@ -54,7 +54,7 @@ static struct cluster_room *room_new(struct node *node, struct slice name) {
 
 static void room_free(struct cluster_room *room) {
     struct node *node = room->node;
-    members_end(room);
+    mirror_end(room);
     history_end(room);
     node_stop_timer(node, &room->end);
     list_remove(&room->reading);
@@ -165,7 +165,7 @@ void rooms_turn(struct node *node) {
         room->state = ROOM_READING;
         room->parts = 2;
         node->readers++;
-        members_begin(room);
+        mirror_begin(room);
         history_begin(room);
     }
 }
