@@ -145,7 +145,7 @@ static bool take_reply(void *context, const struct redisReply *reply) {
         take_unasked(connection, reply);
     } else if (is_noscript(error) && redis_pipeline_repeat(pipeline)) {
         /* when the answers to those before it have come */
-    } else if (redis_problem_of(error, sentence, sizeof sentence)) {
+    } else if (error.len > 0 && redis_problem_of(error, sentence, sizeof sentence)) {
         redis_connection_fail(connection, "%s", sentence); /* its function is called at the end */
     } else {
         redis_pipeline_answered(pipeline);
