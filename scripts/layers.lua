@@ -57,6 +57,7 @@ layers.folders = {
   cluster = {
     redis = {},
     node = { "redis" },
+    link = { "redis", "node" },
   },
   server = {
     listen = {},
@@ -75,6 +76,7 @@ layers.folders = {
 ---@type table<string, true>
 layers.private = {
   ["cluster/node/node_parts.h"] = true,
+  ["cluster/link/cluster_link_parts.h"] = true,
   ["core/bus/bus_parts.h"] = true,
   ["core/hub/conn.h"] = true,
   ["core/hub/hub_close.h"] = true,

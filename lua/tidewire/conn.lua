@@ -8,6 +8,7 @@
 local async = require "tidewire.async"
 local conn_keys = require "tidewire.conn_keys"
 local conn_names = require "tidewire.base.conn_names"
+local cluster = require "tidewire.cluster"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local json = require "tidewire.json"
@@ -392,7 +393,7 @@ local function encode_info(info)
 end
 
 --- Enters a room. Entering twice only replaces `info`. A closing connection leaves its rooms by
---- itself.
+--- itself. With the option `cluster` it waits until this machine gets what others send to the room.
 ---@param self tidewire.Conn
 ---@param room string
 ---@param info any|nil  a value that JSON can express, for other connections (`members`, `watch`)
@@ -403,12 +404,13 @@ end
 function methods.join(self, room, info, replay)
   local id = id_of(self, "join")
   check_room("conn:join", room)
+  local text = encode_info(info)
+  cluster.sync(room)
   if replay ~= nil then
-    local joined, position =
-      misuse.blame_caller(room_memory.join, id, room, encode_info(info), replay)
+    local joined, position = misuse.blame_caller(room_memory.join, id, room, text, replay)
     return joined, position -- no tail call: errors count the frames
   end
-  if core.join(id, room, encode_info(info)) then
+  if core.join(id, room, text) then
     return true
   end
   return nil, "closed"

@@ -58,6 +58,7 @@ function reload.load(file, command_line, generation)
     command_line = command_line,
     check_address = core.check_address,
     check_trusted_proxy = core.check_trusted_proxy,
+    check_cluster_url = core.check_cluster_url,
     check_tls = core.check_tls,
     generation = generation,
     library = tw,

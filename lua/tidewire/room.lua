@@ -5,6 +5,7 @@
 -- until C sends, because connections of other workers join at any moment. Connections whose codec
 -- only another worker's code has, while new code is activated, get nothing. Keeps nothing.
 
+local cluster = require "tidewire.cluster"
 local codecs = require "tidewire.codecs"
 local Conn = require "tidewire.conn"
 local core = require "tidewire.core"
@@ -97,15 +98,16 @@ local function add_encodings(list, what, value, codec_numbers, checks_utf8, want
   end
 end
 
---- Adds the encodings of a value that a room is to remember, by the codecs that can encode it.
-local function add_remembered(list, what, value, codec_numbers)
+--- Adds the encodings of a value that a room is to remember, or that is for other machines as well,
+--- by the codecs that can encode it.
+local function add_remembered(list, what, value, codec_numbers, wanted_kind)
   local has_codec = {}
   for i = 1, #list, 3 do
     has_codec[list[i]] = true
   end
   for _, number in ipairs(codec_numbers) do
     if not has_codec[number] then
-      pcall(add_encodings, list, what, value, { number }, true)
+      pcall(add_encodings, list, what, value, { number }, true, wanted_kind)
     end
   end
 end
@@ -119,9 +121,9 @@ local function publish(what, value, codec_numbers, remembered, room_name, endpoi
   while true do
     add_encodings(list, what, value, codec_numbers, false, wanted_kind)
     if remembered then
-      add_remembered(list, what, value, remembered)
+      add_remembered(list, what, value, remembered, wanted_kind)
       if #list == 0 then
-        add_encodings(list, what, value, remembered) -- throws
+        add_encodings(list, what, value, remembered, false, wanted_kind) -- throws
       end
       remembered = nil
     end
@@ -180,6 +182,7 @@ end
 ---@return tidewire.Remembered[]
 function Room:history(options)
   check_room(self, "history")
+  cluster.sync(self.name)
   local list = misuse.blame_caller(room_memory.history, self.name, options)
   return list -- no tail call, as above
 end
@@ -189,6 +192,7 @@ end
 ---@return integer|nil offset  0 before the first message
 function Room:offset()
   check_room(self, "offset")
+  cluster.sync(self.name)
   return core.room_position(self.name)
 end
 
@@ -200,24 +204,27 @@ function Room:clear_history(options)
   misuse.blame_caller(room_memory.clear, self.name, options)
 end
 
---- The number of members, over all workers.
+--- The number of members, over all workers and machines.
 ---@return integer
 function Room:size()
   check_room(self, "size")
+  cluster.sync(self.name)
   return core.room_size(self.name)
 end
 
---- The members of the room, over all workers, in no order.
+--- The members of the room, over all workers and machines, in no order.
 ---@return tidewire.Member[]
 function Room:members()
   check_room(self, "members")
+  cluster.sync(self.name)
   return presence.members(self.name)
 end
 
---- The names of the users with a connection in the room, over all workers, sorted.
+--- The names of the users with a connection in the room, over all workers and machines, sorted.
 ---@return string[]
 function Room:users()
   check_room(self, "users")
+  cluster.sync(self.name)
   return presence.users(self.name)
 end
 
@@ -276,20 +283,38 @@ function room.broadcast(value, options)
   return delivered -- no tail call, as above
 end
 
---- Sends a value to one connection of any worker, through the codec of its endpoint.
+--- Sends a value to a connection of another machine, in the encoding of its endpoint there.
+local function send_away(conn_id, value, kind, key, stays_plain)
+  local list, codec_numbers = {}, codecs_of()
+  add_remembered(list, "tw.send", value, codec_numbers, kind)
+  if #list == 0 then
+    add_encodings(list, "tw.send", value, codec_numbers, false, kind) -- throws
+  end
+  return core.send_away(conn_id, key, stays_plain, table.unpack(list))
+end
+
+--- Sends a value to one connection of any worker and machine, through the codec of its endpoint.
 ---@param conn_id string  its `conn.id`
 ---@param value any
 ---@param options string|{ kind: string|nil, key: string|nil, compress: boolean|nil }|nil  as of
 ---  conn:send
 ---@return true|nil ok
 ---@return string|nil message  "closed" when it is gone; "backlog" when its queue or its worker's
----  queue is full; "refused": it has a codec of new code, which this worker does not have yet
+---  queue is full; "refused": it has a codec of new code, which this worker does not have yet;
+---  "unreachable": it is on another machine, and no Redis server can be reached
 function room.send(conn_id, value, options)
   if type(conn_id) ~= "string" then
     error(("tw.send: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
   end
   local kind, key, stays_plain = send_options.of_send("tw.send", options, 2)
   local integer = core.id_number(conn_id)
+  if not integer and cluster.is_away(conn_id) then
+    local ok, message = send_away(conn_id, value, kind, key, stays_plain)
+    if ok then
+      return true
+    end
+    return nil, message
+  end
   local number = integer and core.codec_of(integer)
   local codec = registry.codecs[number]
   if not codec then
@@ -309,12 +334,12 @@ function room.send(conn_id, value, options)
   return nil, message
 end
 
---- Closes one connection of any worker, after the messages that are queued for it.
+--- Closes one connection of any worker and machine, after the messages that are queued for it.
 ---@param conn_id string      its `conn.id`
 ---@param code integer|nil    as of conn:close
 ---@param reason string|nil
 ---@return true|nil ok
----@return string|nil message  "closed" when it is closing or closed
+---@return string|nil message  "closed" when it is closing or closed; "unreachable", as of tw.send
 function room.close(conn_id, code, reason)
   if type(conn_id) ~= "string" then
     error(("tw.close: a conn.id is needed, got %s"):format(option_types.kind(conn_id)), 2)
@@ -323,6 +348,8 @@ function room.close(conn_id, code, reason)
   local integer = core.id_number(conn_id)
   if integer and core.close_anywhere(integer, code, reason) then
     return true
+  elseif not integer and cluster.is_away(conn_id) then
+    return core.close_away(conn_id, code, reason)
   end
   return nil, "closed"
 end

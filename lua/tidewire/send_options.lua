@@ -7,6 +7,7 @@
 -- module only for the message. Keeps nothing.
 
 local Conn = require "tidewire.conn"
+local cluster = require "tidewire.cluster"
 local core = require "tidewire.core"
 local missing = require "tidewire.base.missing"
 local option_types = require "tidewire.load.option_types"
@@ -105,15 +106,15 @@ function send_options.refuse(options)
   send_options.of_send("send", options, 3)
 end
 
---- The integer of the connection to leave out, which is given itself or by its id; nil for an id of
---- no connection: the connection may have closed meanwhile.
+--- The integer of the connection to leave out, which is given itself or by its id; that id, if it
+--- may be one of another machine; nil for an id of no connection: it may have closed meanwhile.
 local function integer_of(what, except, level)
   if except == nil then
     return nil
   elseif Conn.is(except) then
     return Conn.integer(except)
   elseif type(except) == "string" then
-    return core.id_number(except)
+    return core.id_number(except) or (cluster.is_away(except) and except or nil)
   end
   error(("%s: except must be a connection or its conn.id, got %s")
     :format(what, option_types.kind(except)), level + 1)
@@ -126,7 +127,7 @@ end
 ---@return "text"|"binary"|nil kind
 ---@return string|nil key
 ---@return true|nil stays_plain
----@return integer|nil except  the connection's integer
+---@return integer|string|nil except  the connection's integer; an id of another machine
 function send_options.of_user(what, options, level)
   if Conn.is(options) then
     return nil, nil, nil, Conn.integer(options)
@@ -140,7 +141,7 @@ end
 ---@param what "room:broadcast"|"tw.broadcast"
 ---@param options any
 ---@param level integer  as of `error`, from the caller's view
----@return integer|nil except  the connection's integer
+---@return integer|string|nil except  the connection's integer; an id of another machine
 ---@return string|nil key
 ---@param value any  what is to be sent, for the error's words: `tw:broadcast(value)`
 ---@return any endpoint        not looked at

@@ -6,6 +6,7 @@
 
 local Conn = require "tidewire.conn"
 local conn_keys = require "tidewire.conn_keys"
+local cluster = require "tidewire.cluster"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local inspect = require "tidewire.base.inspect"
@@ -152,7 +153,8 @@ function User:send(value, options)
   check_user(self, "send")
   local kind, key, stays_plain, except = send_options.of_user("user:send", options, 2)
   local name = room_names.of_user(self.name)
-  local delivered = room.publish("user:send", value, core.room_codecs(name), nil, name, nil, except,
+  local codec_numbers, away = core.room_codecs(name)
+  local delivered = room.publish("user:send", value, codec_numbers, away, name, nil, except,
     key, stays_plain, kind)
   return delivered -- no tail call: errors count the frames
 end
@@ -173,6 +175,7 @@ end
 ---@return integer closed  their number
 function User:close(code, reason)
   check_user(self, "close")
+  cluster.sync(room_names.of_user(self.name))
   code, reason = Conn.check_close("user:close", code, reason)
   local closed = 0
   for _, integer in ipairs((connections_of(self))) do
@@ -187,6 +190,7 @@ end
 ---@return string[]
 function User:connections()
   check_user(self, "connections")
+  cluster.sync(room_names.of_user(self.name))
   local _, ids = connections_of(self)
   return ids
 end
@@ -195,6 +199,7 @@ end
 ---@return boolean
 function User:online()
   check_user(self, "online")
+  cluster.sync(room_names.of_user(self.name))
   return core.room_size(room_names.of_user(self.name)) > 0
 end
 

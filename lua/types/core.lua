@@ -273,7 +273,7 @@ function core.room_codecs(room) end
 --- if a receiver has a codec that is not among the encodings.
 ---@param room string?       nil: to all connections
 ---@param endpoint integer?  only to connections of this endpoint
----@param except integer?    not to this connection
+---@param except integer|string?  not to this connection; a text: of another machine
 ---@param key string?        the message may replace a waiting one with this key
 ---@param stays_plain boolean?  it is not compressed
 ---@param ... integer|string|false  three for each encoding: a codec, a payload, a kind; with false
@@ -283,6 +283,52 @@ function core.room_codecs(room) end
 ---@return integer[]|integer|nil missing_or_offset  beside false: the missing codecs; else the
 ---  offset in the room's memory, or nil
 function core.publish(room, endpoint, except, key, stays_plain, ...) end
+
+--- Sends a message to a connection of another machine.
+---@param id string  its text
+---@param key string?
+---@param stays_plain boolean?
+---@param ... integer|string|false  the encodings, as of core.publish
+---@return true? ok
+---@return "closed"|"unreachable"|"utf8"|nil problem  "closed": its machine does not live
+function core.send_away(id, key, stays_plain, ...) end
+
+--- Closes a connection of another machine.
+---@param id string  its text
+---@param code integer
+---@param reason string  UTF-8, at most limits.close_reason_bytes
+---@return true? ok
+---@return "closed"|"unreachable"|nil problem
+function core.close_away(id, code, reason) end
+
+-- ---- bind_cluster.c ----
+
+--- Is the machine one of a cluster?
+---@return boolean
+function core.has_cluster() end
+
+--- Asks the link to other machines for something. Wakes the task when the answer has come. The
+--- caller must call core.cluster_forget.
+---@param kind "room_sync"|"shared"|"session"
+---@param body string
+---@param task integer
+---@return integer? request  nil: there is no cluster, or too many requests wait
+function core.cluster_request(kind, body, task) end
+
+--- The answer to it; nothing: it has not come.
+---@param request integer
+---@return "ok"|"unreachable"|"timeout"|"refused"|nil status
+---@return string? body
+function core.cluster_answer(request) end
+
+--- The answer is not needed any more.
+---@param request integer
+function core.cluster_forget(request) end
+
+--- Does a join have to wait until the room is live on this machine ("room_sync")?
+---@param room string
+---@return boolean
+function core.room_must_sync(room) end
 
 -- ---- bind_memory.c ----
 
@@ -720,6 +766,12 @@ function core.check_address(text) end
 ---@return true|nil ok
 ---@return string|nil message
 function core.check_trusted_proxy(text) end
+
+--- Is it the URL of a Redis server? No password is in the message.
+---@param text string
+---@return true|nil ok
+---@return string|nil message
+function core.check_cluster_url(text) end
 
 --- Can the options of TLS be used, with their files?
 ---@param options tidewire.AppTls

@@ -185,6 +185,8 @@
 --- state: the file in which tw.shared, tw.keep and sessions outlive a restart, relative to the
 --- app's folder.
 ---@field state? string|false
+--- cluster: the Redis or Valkey servers that join several machines with the same app.
+---@field cluster? string|string[]|tidewire.ClusterOptions|false
 --- removed_endpoints: whether a reload keeps connections of an endpoint that the new app lacks.
 ---@field removed_endpoints? "keep"|"close"
 --- on_load: is called while the code is loaded, before it is activated. An error ends the start or
@@ -197,6 +199,18 @@
 ---@class tidewire.HttpRoutes
 ---@field [string] (fun(request: tidewire.Request): any, any)|tidewire.StaticFolder
 ---@field client? boolean
+
+--- The Redis or Valkey servers of a cluster, and how they are reached. Files are in PEM, relative
+--- to the app's folder.
+---@class tidewire.ClusterOptions
+---@field url? string            "redis://host:6379", "rediss://…", "redis+unix:///path"
+---@field urls? string[]         or several
+---@field prefix? string         of all keys and channels
+---@field ca? string             certificates that TLS trusts
+---@field certificate? string    of this machine
+---@field key? string
+---@field key_password? string
+---@field verify? boolean        false: any certificate is accepted
 
 --- What a room remembers.
 ---@class tidewire.RoomOptions
@@ -232,6 +246,8 @@
 ---@field receive_backlog? tidewire.Size  bytes of all clients that no hook has handled
 ---@field room_memory? tidewire.Size       of all that rooms remember
 ---@field outgoing_sockets? integer       sockets of scripts to other servers, of all workers
+---@field cluster_backlog? tidewire.Size  that waits to be published to other machines
+---@field cluster_members? tidewire.Size  of what is known of members on other machines
 ---@field worker_backlog? tidewire.Size  bytes of other workers that may wait for one worker
 ---@field memory? tidewire.Size  of the Lua values of one worker
 ---@field processes? integer     programs that tw.run runs at once in one worker

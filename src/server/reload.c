@@ -167,6 +167,8 @@ static void compare(const struct app *old, const struct app *next) {
         warn_of("admin");
     if (!same_text(old->state, next->state))
         warn_of("state");
+    if (!app_cluster_equal(&old->cluster, &next->cluster))
+        warn_of("cluster");
     if (next->max_connections > old->max_connections)
         log_eventf(LOG_WARN, "configuration",
                    "`limits.connections` has grown to %u, but the file descriptors are those for "

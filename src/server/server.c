@@ -11,6 +11,7 @@
 #include "base/privileges.h"
 #include "server/admin.h"
 #include "server/app_file.h"
+#include "server/cluster.h"
 #include "server/credentials.h"
 #include "server/drain.h"
 #include "server/listen/listeners.h"
@@ -58,6 +59,7 @@ struct server {
     struct pid_file pid_file;
     struct control_server *control; /* NULL: no other process can ask this one */
     struct upgrade_new upgrade;     /* of the running process, by this one */
+    struct cluster cluster;
     struct reload *reload;
     struct watch *watch; /* NULL: without --watch */
     struct admin *admin;
@@ -100,8 +102,10 @@ static void on_drain_phase(void *user, enum drain_phase phase) {
     enter(server, SERVER_DRAINING);
     if (phase != DRAIN_OVER && !server->drain.upgraded)
         notify_stopping(&server->notify);
-    if (phase != DRAIN_LAME_DUCK)
-        listeners_close_app(&server->listeners);
+    if (phase == DRAIN_LAME_DUCK)
+        return;
+    listeners_close_app(&server->listeners);
+    cluster_leave(&server->cluster);
 }
 
 /* A signal to end, or os.exit. */
@@ -260,6 +264,11 @@ static bool take_state(struct server *server, const struct app *app) {
     return server->state != SERVER_ENDING;
 }
 
+static bool is_ending(void *user) {
+    const struct server *server = user;
+    return server->state == SERVER_ENDING;
+}
+
 /* Loads the app in all workers; the first one reads their number. NULL: a failure was logged. */
 static const struct app *load(struct server *server) {
     if (!workers_start(server->workers, 1) || !wait_for(server, STAGE_LOADED))
@@ -267,6 +276,12 @@ static const struct app *load(struct server *server) {
     const struct app *app = workers_app(server->workers, 0);
     process_set_limits(&server->process, app);
     bus_set_workers(server->process.bus, app->workers);
+    char error[CREDENTIALS_ERROR_BYTES];
+    if (!cluster_start(&server->cluster, &server->loop, &server->process, app,
+                       &(struct error_text){error, sizeof error})) {
+        report_failure(server, error);
+        return NULL;
+    }
     resources_allow_arenas(app->workers);
     log_set_workers(app->workers);
     if (!workers_start(server->workers, app->workers) || !wait_for(server, STAGE_LOADED))
@@ -277,11 +292,11 @@ static const struct app *load(struct server *server) {
             return NULL;
         }
     }
-    char error[CREDENTIALS_ERROR_BYTES];
     if (!credentials_activate(&server->process, app, error, sizeof error)) {
         report_failure(server, error);
         return NULL;
     }
+    cluster_wait(&server->cluster, is_ending, server);
     return app;
 }
 
@@ -558,6 +573,7 @@ int server_run(const struct settings *settings) {
     drain_close(&server->drain);
     saving_close(&server->saving);
     end_workers(server, code);
+    cluster_end(&server->cluster);
     signals_release(&server->signals);
     uv_close((uv_handle_t *)&server->timer, NULL);
     notify_close(&server->notify);

@@ -22,6 +22,8 @@ return function(changed)
     backlog = 256 << 20,
     receive_backlog = 64 << 20,
     worker_backlog = 64 << 20,
+    cluster_backlog = 64 << 20,
+    cluster_members = 256 << 20,
     room_memory = 64 << 20,
     outgoing_sockets = 1000,
   }

@@ -212,6 +212,8 @@ local function add_conns(world, core)
 
   function core.set_asked(id, is_asked) conn_of(id).is_asked = is_asked end
 
+  function core.has_cluster() return false end
+  function core.room_must_sync() return false end
   function core.set_user(id, user)
     check_integer(id)
     world.conns[id].user = user
@@ -293,6 +295,10 @@ local function add_server(world, core)
   function core.check_address() return true end
 
   function core.check_trusted_proxy() return true end
+  function core.check_cluster_url(text)
+    if text:find("^redis") then return true end
+    return nil, "it is no URL of a Redis server"
+  end
   function core.loaded(app, problems) world.loaded = { app = app, problems = problems } end
   function core.stats() return copy(world.stats) end
   function core.pool_figures() return { calls = 0 } end

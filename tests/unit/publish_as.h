@@ -15,8 +15,8 @@ struct audience {
 static inline uint32_t publish_as(struct hub *hub, const struct audience *audience,
                                   struct message *message) {
     struct encoding encodings[16] = {{audience->codec, message}};
-    struct broadcast broadcast = {audience->room, audience->endpoint, audience->except, encodings,
-                                  1};
+    struct broadcast broadcast = {
+        audience->room, audience->endpoint, audience->except, encodings, 1, NULL};
     struct codec_list missing;
     uint32_t delivered;
     uint64_t offset;

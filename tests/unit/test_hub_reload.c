@@ -559,7 +559,7 @@ static void test_all_codecs_or_none(void **state) {
     struct encoding encodings[] = {{0, message_ref(text)}, {5, message_ref(json)}, {9, NULL}};
     struct slice rooms[] = {LOBBY, NOTHING};
     for (int i = 0; i < 2; i++) {
-        struct broadcast broadcast = {rooms[i], ANY_ENDPOINT, 0, encodings, 1};
+        struct broadcast broadcast = {rooms[i], ANY_ENDPOINT, 0, encodings, 1, NULL};
         struct codec_list missing;
         uint32_t delivered;
         uint64_t offset;

@@ -54,7 +54,7 @@ static uint64_t add_to(const char *room, const char *text, const char *key, conn
     struct message *one = message_new_keyed(OPCODE_TEXT, text, strlen(text), key_slice);
     struct message *other = message_new_keyed(OPCODE_BINARY, text, strlen(text), key_slice);
     struct encoding encodings[] = {{CODEC_TEXT, one}, {5, NULL}, {CODEC_CUSTOM + 1, other}};
-    struct broadcast broadcast = {slice_of(room), ANY_ENDPOINT, except, encodings, 3};
+    struct broadcast broadcast = {slice_of(room), ANY_ENDPOINT, except, encodings, 3, NULL};
     uint64_t offset = room_memory_add(&memory, &broadcast, &now);
     message_unref(one);
     message_unref(other);
@@ -369,7 +369,7 @@ static void test_saved_once(void **state) {
     struct buffer_sink sink = buffer_sink_of(&bytes);
     struct message *one = message_new(OPCODE_TEXT, "shared", 6);
     struct encoding encodings[] = {{CODEC_TEXT, one}, {CODEC_JSON, one}};
-    struct broadcast broadcast = {slice_of("chat:a"), ANY_ENDPOINT, 0, encodings, 2};
+    struct broadcast broadcast = {slice_of("chat:a"), ANY_ENDPOINT, 0, encodings, 2, NULL};
     room_memory_add(&memory, &broadcast, &now);
     message_unref(one);
     size_t before = memory.bytes;

@@ -30,6 +30,8 @@ Options, with the environment variable that sets the same (the command line over
                          localhost and addresses                 TIDEWIRE_ADMIN_HOSTS
   --state FILE           what outlives a restart is written there at the end, and taken
                          from there at the start                             TIDEWIRE_STATE
+  --cluster URL          of the Redis servers that join several machines, separated by
+                         commas: redis://host:6379                  TIDEWIRE_CLUSTER
   --trusted-proxies LIST  addresses and networks of proxies, separated by commas, whose
                          X-Forwarded-For and Forwarded count          TIDEWIRE_TRUSTED_PROXIES
   --proxy-protocol       their connections begin with a PROXY header    TIDEWIRE_PROXY_PROTOCOL

@@ -75,6 +75,7 @@ local OPTIONS = {
   { name = "--admin", read = text },
   { name = "--admin-hosts", read = text },
   { name = "--state", read = text },
+  { name = "--cluster", read = text },
   { name = "--trusted-proxies", read = text },
   { name = "--proxy-protocol", is_flag = true },
   { name = "--tls-certificate", read = text },

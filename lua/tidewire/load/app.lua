@@ -98,6 +98,7 @@ end
 -- The options of the app that the command line has too.
 local of_command_line = {
   "listen", "workers", "admin", "admin_hosts", "trusted_proxies", "proxy_protocol", "state",
+  "cluster",
 }
 
 --- The settings of the command line, checked.
@@ -133,6 +134,29 @@ end
 --- The state file. Its name in the app is relative to the app's folder.
 local function state_file(dir, given, checked)
   return given or checked.state and script_file.below(dir, checked.state) or nil
+end
+
+--- The option `cluster`: the URLs of the strongest source that has some, and the app's other
+--- fields, in whose table files are named relative to its folder. nil: the machine is alone.
+local function cluster_of(report, dir, sources)
+  local own = sources[3].cluster or {}
+  local result = { prefix = "tw", verify = true }
+  for name, value in pairs(own) do
+    result[name] = value
+  end
+  for _, name in ipairs { "ca", "certificate", "key" } do
+    result[name] = result[name] and script_file.below(dir, result[name]) or nil
+  end
+  for _, source in ipairs(sources) do
+    if source.cluster and source.cluster.urls then
+      result.urls = source.cluster.urls
+      return result
+    end
+  end
+  if next(own) then
+    report:error(report:place("cluster"), "cluster: it needs url, the URL of a Redis server, as in "
+      .. '{ url = "redis://127.0.0.1:6379" }')
+  end
 end
 
 local function run(report, dir, request)
@@ -174,6 +198,7 @@ end
 ---@field admin string|nil
 ---@field admin_hosts string|nil
 ---@field state string|nil
+---@field cluster string|nil
 ---@field trusted_proxies string|nil
 ---@field proxy_protocol string|nil
 ---@field tls_certificate string|nil
@@ -188,6 +213,7 @@ end
 ---@field library tidewire|nil                  what scripts require as "tidewire"
 ---@field check_address nil|fun(text: string): any, string|nil  as in tidewire.Facts; nil: no check
 ---@field check_trusted_proxy nil|fun(text: string): any, string|nil  the same
+---@field check_cluster_url nil|fun(text: string): any, string|nil  the same
 ---@field check_tls nil|fun(options: tidewire.AppTls): any, string|nil, string|nil, integer|nil
 
 --- Loads an app, as a generation of its own. May yield wherever the script's top level does.
@@ -200,6 +226,7 @@ function app.load(request)
   local facts = {
     check_address = request.check_address, check_tls = request.check_tls,
     check_trusted_proxy = request.check_trusted_proxy,
+    check_cluster_url = request.check_cluster_url,
   }
   local report = AppReport.new(request.file, facts)
   local dir = script_file.folder(request.file)
@@ -237,6 +264,11 @@ function app.load(request)
   result.forwarded_header = settings.forwarded_header
   result.state =
     state_file(dir, from_command_line.state or from_environment.app.state, checked)
+  result.cluster =
+    cluster_of(report, dir, { from_command_line, from_environment.app, checked })
+  if #report.errors > 0 then
+    return nil, report:in_order(report.errors), report:in_order(report.warnings), report.scripts
+  end
   result.listen_given =
     (from_command_line.listen or from_environment.app.listen or checked.listen) ~= nil
   result.workers, result.removed_endpoints = settings.workers, settings.removed_endpoints

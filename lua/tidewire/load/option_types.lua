@@ -7,6 +7,7 @@
 -- Knows no option by name: options.lua has those.
 
 local conn_names = require "tidewire.base.conn_names"
+local cluster_option = require "tidewire.load.cluster_option"
 local compression = require "tidewire.load.compression"
 local headers = require "tidewire.base.headers"
 local option_fields = require "tidewire.load.option_fields"
@@ -532,6 +533,15 @@ types.hosts = {
   expected = constant 'a list of host names, as in { "prometheus.example.com" }, or "*"',
   check = function(value)
     return check_texts(value, check_host, 'a host name, as in "prometheus.example.com"')
+  end,
+  from_text = split_commas,
+}
+
+--- Redis servers that join several machines.
+types.cluster = {
+  expected = constant(cluster_option.expected),
+  check = function(value, _, facts)
+    return cluster_option.check(value, facts.check_cluster_url, check_field)
   end,
   from_text = split_commas,
 }

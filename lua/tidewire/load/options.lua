@@ -84,6 +84,7 @@ local app = {
     env = "FORWARDED_HEADER" },
   { name = "proxy_protocol", type = "boolean", default = false, env = "PROXY_PROTOCOL" },
   { name = "state", type = "file", env = "STATE" },
+  { name = "cluster", type = "cluster", env = "CLUSTER" },
   { name = "removed_endpoints", type = "choice", choices = { "keep", "close" }, default = "keep" },
   { name = "on_load", type = "hook" },
   { name = "on_reload", type = "hook" },
@@ -127,6 +128,10 @@ local limits = {
     env = "LIMITS_MIN_SEND_RATE" },
   { name = "worker_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_WORKER_BACKLOG" },
+  { name = "cluster_backlog", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
+    env = "LIMITS_CLUSTER_BACKLOG" },
+  { name = "cluster_members", type = "size", min = 64 * KIB, max = 1 << 40, default = 256 * MIB,
+    env = "LIMITS_CLUSTER_MEMBERS" },
   { name = "room_memory", type = "size", min = 64 * KIB, max = 1 << 40, default = 64 * MIB,
     env = "LIMITS_ROOM_MEMORY" },
   { name = "outgoing_sockets", type = "count", default = 1000, env = "LIMITS_OUTGOING_SOCKETS" },
@@ -180,7 +185,7 @@ local elsewhere = {
   routes = "endpoints", handlers = "endpoints", rate_limit = "rate", limit_rate = "rate",
   limit_req = "request_rate", limit_conn = "per_address", set_real_ip_from = "trusted_proxies",
   real_ip_header = "forwarded_header", input = "stdin", environment = "env",
-  max_buffer = "max_output",
+  max_buffer = "max_output", redis = "cluster", adapter = "cluster",
 }
 
 local by_name = {} -- list name -> option name -> spec
@@ -256,10 +261,12 @@ local function unknown(list_name, key, is_bare)
 end
 
 --- What the program knows and this library cannot. The functions return true, or nil and the
---- problem of an address, of a proxy, or of the options of TLS with its option and certificate.
+--- problem of an address, of a proxy, of a Redis server's URL, or of the options of TLS with its
+--- option and certificate.
 ---@class tidewire.Facts
 ---@field check_address nil|fun(text: string): any, string|nil
 ---@field check_trusted_proxy nil|fun(text: string): any, string|nil
+---@field check_cluster_url nil|fun(text: string): any, string|nil
 ---@field check_tls nil|fun(options: tidewire.AppTls): any, string|nil, string|nil, integer|nil
 ---@field is_bare boolean|nil  the handler is the whole script, without an app around it
 

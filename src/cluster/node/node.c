@@ -193,8 +193,12 @@ static void take_broadcast(struct node *node, struct slice room, struct slice bo
         return;
     }
     node->figures.received++;
-    const struct broadcast broadcast = {room, taken.endpoint, 0, taken.encodings.list,
-                                        taken.encodings.count};
+    const struct broadcast broadcast = {
+        .room = room,
+        .endpoint = taken.endpoint,
+        .encodings = taken.encodings.list,
+        .encoding_count = taken.encodings.count,
+    };
     const struct node_position nowhere = {0, 0, 0};
     if (taken.has_receivers)
         node->bus.publish(node->bus.user, &broadcast, taken.except, &nowhere, false);

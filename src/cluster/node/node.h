@@ -52,6 +52,8 @@ struct node_bus {
     void (*server_state)(void *user, unsigned server, bool up);
     struct endpoint_paths paths; /* the app's endpoints */
     void *user;
+    /* A room is live on this machine from now on, or not any more. NULL: no call. */
+    void (*room_live)(void *user, struct slice room, bool is_live);
 };
 
 struct node_options {

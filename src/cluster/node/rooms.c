@@ -34,6 +34,13 @@ static bool is_up(const struct cluster_room *room) {
     return room->node->servers[room->server].is_up;
 }
 
+static void set_live(struct cluster_room *room, bool is_live) {
+    const struct node_bus *bus = &room->node->bus;
+    if (is_live != (room->state == ROOM_LIVE) && bus->room_live != NULL)
+        bus->room_live(bus->user, rooms_name(room), is_live);
+    room->state = is_live ? ROOM_LIVE : ROOM_SUBSCRIBING;
+}
+
 /* ---- life ---- */
 
 static struct cluster_room *room_new(struct node *node, struct slice name) {
@@ -54,6 +61,7 @@ static struct cluster_room *room_new(struct node *node, struct slice name) {
 
 static void room_free(struct cluster_room *room) {
     struct node *node = room->node;
+    set_live(room, false);
     mirror_end(room);
     history_end(room);
     node_stop_timer(node, &room->end);
@@ -175,7 +183,7 @@ void rooms_part_done(struct cluster_room *room) {
         return;
     room->node->readers--;
     if (room->state == ROOM_READING) {
-        room->state = ROOM_LIVE;
+        set_live(room, true);
         end_waiters(room, LINK_OK);
     } else { /* an outage came between */
         read_soon(room);
@@ -185,7 +193,7 @@ void rooms_part_done(struct cluster_room *room) {
 void rooms_read_again(struct cluster_room *room) {
     if (room->state != ROOM_LIVE)
         return;
-    room->state = ROOM_SUBSCRIBING;
+    set_live(room, false);
     read_soon(room);
 }
 
@@ -211,7 +219,7 @@ void rooms_down(struct node *node, unsigned server) {
         if (room->server != server)
             continue;
         room->is_subscribed = false;
-        room->state = ROOM_SUBSCRIBING;
+        set_live(room, false);
         list_remove(&room->reading);
         end_waiters(room, LINK_UNREACHABLE);
     }

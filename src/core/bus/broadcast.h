@@ -28,6 +28,7 @@ struct broadcast {
     conn_id except;    /* not to this connection; 0: to all */
     const struct encoding *encodings;
     uint32_t encoding_count;
+    const char *except_text; /* not to this connection of another machine; NULL: to all */
 };
 
 /* The encoding for a codec, or NULL. */

@@ -18,8 +18,9 @@ struct bus *bus_new(void) {
     uv_mutex_init(&bus->lock);
     for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
         mailbox_init(&bus->workers[i].box);
-        uv_mutex_init(&bus->workers[i].waking);
+        uv_mutex_init(&bus->workers[i].wake.lock);
     }
+    uv_mutex_init(&bus->link_wake.lock);
     bus->mail_max = MAIL_MAX_BYTES;
     bus->refusals = refusals_new();
     bus->sessions = sessions_new();
@@ -35,8 +36,12 @@ void bus_free(struct bus *bus) {
         return;
     for (unsigned i = 0; i < BUS_MAX_WORKERS; i++) {
         mem_free(bus->workers[i].conns);
-        uv_mutex_destroy(&bus->workers[i].waking);
+        uv_mutex_destroy(&bus->workers[i].wake.lock);
     }
+    if (bus->link != NULL)
+        link_end(bus->link);
+    mem_free(bus->link);
+    uv_mutex_destroy(&bus->link_wake.lock);
     for (uint32_t i = 0; i < bus->endpoint_count; i++) {
         if (bus->endpoints[i] != NULL)
             mem_free(bus->endpoints[i]->path);
@@ -56,7 +61,12 @@ void bus_set_workers(struct bus *bus, unsigned count) {
     uv_mutex_lock(&bus->lock);
     bus->directory.workers = count;
     atomic_store(&bus->worker_count, count);
+    atomic_store(&bus->is_alone, count == 1 && bus->link == NULL);
     uv_mutex_unlock(&bus->lock);
+}
+
+bool bus_is_alone(const struct bus *bus) {
+    return atomic_load_explicit(&bus->is_alone, memory_order_relaxed);
 }
 
 void bus_set_mail_max(struct bus *bus, size_t bytes) {
@@ -74,8 +84,8 @@ void bus_enter(struct bus *bus, unsigned worker, void (*wake)(void *user), void 
     struct bus_worker *entry = &bus->workers[worker];
     uv_mutex_lock(&bus->lock);
     entry->open = true;
-    entry->wake = wake;
-    entry->wake_user = user;
+    entry->wake.call = wake;
+    entry->wake.user = user;
     entry->stats = stats;
     uv_mutex_unlock(&bus->lock);
 }
@@ -104,9 +114,9 @@ struct mail *bus_take_mail(struct bus *bus, unsigned worker) {
 
 void bus_leave(struct bus *bus, unsigned worker) {
     struct bus_worker *entry = &bus->workers[worker];
-    uv_mutex_lock(&entry->waking);
-    entry->wake = NULL;
-    uv_mutex_unlock(&entry->waking);
+    uv_mutex_lock(&entry->wake.lock);
+    entry->wake.call = NULL;
+    uv_mutex_unlock(&entry->wake.lock);
     uv_mutex_lock(&bus->lock);
     entry->open = false;
     struct mail *mail = bus_take(bus, worker);
@@ -163,6 +173,13 @@ static void log_memory_full(size_t bytes) {
     log_end(&line);
 }
 
+static void call_wake(struct bus_wake *wake) {
+    uv_mutex_lock(&wake->lock);
+    if (wake->call != NULL)
+        wake->call(wake->user);
+    uv_mutex_unlock(&wake->lock);
+}
+
 void bus_wake(struct bus *bus, const struct wakeups *wakeups) {
     if (wakeups->memory_full > 0)
         log_memory_full(wakeups->memory_full);
@@ -174,14 +191,11 @@ void bus_wake(struct bus *bus, const struct wakeups *wakeups) {
                                       "connections is lost: they are treated as slow clients"
                                     : "");
     for (unsigned i = 0; i < BUS_MAX_WORKERS / 64; i++) {
-        for (uint64_t left = wakeups->workers[i]; left != 0; left &= left - 1) {
-            struct bus_worker *entry = &bus->workers[i * 64 + (unsigned)__builtin_ctzll(left)];
-            uv_mutex_lock(&entry->waking);
-            if (entry->wake != NULL)
-                entry->wake(entry->wake_user);
-            uv_mutex_unlock(&entry->waking);
-        }
+        for (uint64_t left = wakeups->workers[i]; left != 0; left &= left - 1)
+            call_wake(&bus->workers[i * 64 + (unsigned)__builtin_ctzll(left)].wake);
     }
+    if (wakeups->link)
+        call_wake(&bus->link_wake);
 }
 
 /* ---- the memory of all queues ---- */
@@ -195,7 +209,7 @@ int64_t bus_backlog_max(const struct bus *bus) {
 }
 
 void bus_backlog(struct bus *bus, struct bus_backlog *out) {
-    uint64_t bytes = 0;
+    uint64_t bytes = stats_read(&bus->link_backlog);
     *out = (struct bus_backlog){.max = bus_backlog_max(bus)};
     uv_mutex_lock(&bus->lock);
     for (unsigned i = 0; i < bus_workers(bus); i++) {
@@ -255,6 +269,7 @@ struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_
     struct mail *mail = bus_take(bus, worker);
     *entry = directory_join(&bus->directory, worker, room, id, endpoint, name, info);
     bus_post_presence(bus, worker, *entry, id, PRESENCE_JOINED, &wakeups);
+    bus_push_member(bus, LINK_JOINED, *entry, id, &wakeups);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
     return mail;
@@ -271,22 +286,32 @@ void bus_leave_room(struct bus *bus, unsigned worker, struct room_entry *entry, 
     else
         bus_post_presence(bus, mail != NULL ? worker : BUS_MAX_WORKERS, entry, id, PRESENCE_LEFT,
                           &wakeups);
+    bus_push_member(bus, LINK_LEFT, entry, id, &wakeups);
     directory_leave(&bus->directory, entry);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
 }
 
-struct room_entry *bus_set_info(struct bus *bus, struct room_entry *entry, struct slice info) {
+struct room_entry *bus_set_info(struct bus *bus, struct room_entry *entry, conn_id id,
+                                struct slice info) {
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
     entry = directory_set_info(entry, info);
+    bus_push_member(bus, LINK_CHANGED, entry, id, &wakeups);
     uv_mutex_unlock(&bus->lock);
+    bus_wake(bus, &wakeups);
     return entry;
 }
 
 void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on) {
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
+    bool was_watched = directory_is_watched(&bus->directory, room);
     directory_watch(&bus->directory, worker, room, on);
+    if (bus->link != NULL && directory_is_watched(&bus->directory, room) != was_watched)
+        bus_push_watch(bus, room, on, &wakeups);
     uv_mutex_unlock(&bus->lock);
+    bus_wake(bus, &wakeups);
 }
 
 uint32_t bus_room_size(struct bus *bus, struct slice room) {
@@ -390,6 +415,7 @@ void bus_total(struct bus *bus, struct stats_total *total) {
     for (unsigned i = 0; i < bus_workers(bus); i++)
         if (bus->workers[i].stats != NULL)
             stats_add_to(total, bus->workers[i].stats);
+    total->backlog_bytes += stats_read(&bus->link_backlog);
     uv_mutex_unlock(&bus->lock);
     bus_memory_add_to(bus, total);
     if ((int64_t)total->backlog_bytes < 0) /* the counts were read one after the other */

@@ -22,6 +22,7 @@
 #include "base/limit.h"
 #include "core/bus/broadcast.h"
 #include "core/bus/directory.h"
+#include "core/bus/link.h"
 #include "core/bus/mailbox.h"
 #include "core/bus/refusals.h"
 #include "core/bus/room_memory.h"
@@ -44,6 +45,8 @@ void bus_free(struct bus *bus);
 /* Call it before the second worker enters and before the first client connects. */
 void bus_set_workers(struct bus *bus, unsigned count);
 unsigned bus_workers(const struct bus *bus);
+/* Is there one worker, and no link? Then it has nothing to announce, and no mail comes. */
+bool bus_is_alone(const struct bus *bus);
 
 /* Opens the worker's mailbox. The bus calls `wake`, from any thread and without its lock, when mail
  * comes into an empty mailbox; NULL: no call. `stats` must be readable until bus_free(). */
@@ -83,14 +86,21 @@ bool bus_must_make_room(struct bus *bus, unsigned worker);
 
 /* ---- rooms (bus_send.c: publish, codecs; bus.c: the others) ---- */
 
-/* Posts each encoding to the other workers that have receivers of it, and remembers it where the
- * room does. The messages stay the caller's. `*others`: the number of those receivers, without
- * those of workers whose mailbox is full. `*offset`: in the room's memory; 0: it has none. Returns
- * the worker's own mail from before: deliver it before the message. `missing` must be empty;
- * afterwards it lists the codecs of receivers, on any worker, for which there is no encoding. If it
- * lists any, nothing was posted. */
+/* Where a broadcast has gone. */
+struct published {
+    uint32_t receivers; /* of other workers, without those whose worker's mailbox is full */
+    uint64_t offset;    /* in the room's memory; 0: it has none */
+    /* A server numbers the messages of the room: no connection has it yet, and mail brings it to
+     * this worker, too. `receivers` are those of all workers at this moment. */
+    bool is_ordered;
+};
+
+/* Posts each encoding to the other workers that have receivers of it, and to the link; remembers it
+ * where the room does. The messages stay the caller's. Returns the worker's own mail from before:
+ * deliver it before the message. `missing` must be empty; afterwards it lists the codecs of
+ * receivers, on any worker, for which there is no encoding. If it lists any, nothing was posted. */
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
-                         uint32_t *others, uint64_t *offset, struct codec_list *missing);
+                         struct published *published, struct codec_list *missing);
 
 /* Adds a connection to a room: see directory_join(). Returns the worker's mail from before: deliver
  * it before the connection joins the worker's own room. */
@@ -103,7 +113,8 @@ struct mail *bus_join(struct bus *bus, unsigned worker, struct slice room, conn_
 void bus_leave_room(struct bus *bus, unsigned worker, struct room_entry *entry, conn_id id,
                     struct mail **mail);
 /* Replaces the member's info. Returns the new entry; the old pointer is invalid. */
-struct room_entry *bus_set_info(struct bus *bus, struct room_entry *entry, struct slice info);
+struct room_entry *bus_set_info(struct bus *bus, struct room_entry *entry, conn_id id,
+                                struct slice info);
 
 /* This worker gets MAIL_PRESENCE_CHANGED for joins and leaves on other workers, or does not. */
 void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on);
@@ -221,6 +232,56 @@ bool bus_is_first(struct bus *bus, uint32_t endpoint, enum bus_subject subject);
 /* Changes the endpoint's codec on this worker. Returns the worker's mail from before, encoded by
  * the old codec: deliver it first. */
 struct mail *bus_set_codec(struct bus *bus, unsigned worker, uint32_t endpoint, uint32_t codec);
+
+/* ---- the link to other machines (bus_link.c; link.h) ---- */
+
+/* From now on there is a link, to so many servers. Call it before the second worker enters and
+ * before the first client connects. The bus calls `wake`, from any thread and without its lock,
+ * when there is an item and was none. */
+void bus_open_link(struct bus *bus, size_t max_bytes, unsigned servers, link_server_fn *server_of,
+                   void (*wake)(void *user), void *user);
+/* Drops all items, and takes no other; requests are answered at once. `wake` is not called any
+ * more. */
+void bus_close_link(struct bus *bus);
+bool bus_has_link(const struct bus *bus); /* also a closed one */
+/* The bytes of queues that the link's thread counts: queue_memory.h. */
+_Atomic uint64_t *bus_link_backlog(struct bus *bus);
+
+/* For workers. Each returns at once. */
+
+/* Asks for something: MAIL_ANSWER follows, with this number. False: there is no link. */
+bool bus_request(struct bus *bus, unsigned worker, enum link_request request, struct slice body,
+                 uint64_t number);
+/* Does a join have to wait until the room is live on this machine (LINK_ROOM_SYNC)? */
+bool bus_room_must_sync(struct bus *bus, struct slice room);
+/* For a connection of another machine, by the text of its id: LINK_REFUSED: that machine does not
+ * live. */
+enum link_status bus_send_away(struct bus *bus, const char id[CONN_ID_LEN + 1],
+                               const struct encoding *encodings, uint32_t count);
+enum link_status bus_close_away(struct bus *bus, const char id[CONN_ID_LEN + 1], unsigned code,
+                                struct slice reason);
+
+/* For the link's thread. */
+
+/* All items, oldest first, or NULL; the caller frees each with link_item_free(). `*dropped`: how
+ * many messages were dropped since the last call because there were too many bytes. */
+struct link_item *bus_take_items(struct bus *bus, uint64_t *dropped);
+/* A broadcast of another machine or an ordered one, to all workers. `except`: the text of an id, or
+ * "". The messages stay the caller's. `offset`: in the room's memory; 0: none. */
+void bus_link_publish(struct bus *bus, const struct broadcast *broadcast, const char *except,
+                      uint64_t offset);
+/* For a connection of this machine, if it is open. */
+void bus_link_send(struct bus *bus, const char *id, const struct encoding *encodings,
+                   uint32_t count);
+void bus_link_close(struct bus *bus, const char *id, unsigned code, struct slice reason);
+void bus_link_answer(struct bus *bus, struct link_token token, enum link_status status,
+                     struct slice body);
+/* See link_set_live(), link_set_up(), link_set_machine(). */
+void bus_link_set_live(struct bus *bus, struct slice room, bool is_live);
+void bus_link_set_up(struct bus *bus, unsigned server, bool is_up);
+void bus_link_set_machine(struct bus *bus, struct slice id, bool lives);
+/* The app's endpoints; any thread, without the bus's lock. */
+struct endpoint_paths bus_endpoint_paths(struct bus *bus);
 
 /* ---- figures ---- */
 

@@ -111,7 +111,7 @@ void bus_memory_sweep(struct bus *bus) {
 
 /* ---- as bytes ---- */
 
-/* Under the lock. */
+/* Under the lock. The path stays as long as the bus. */
 static const char *path_of(void *user, uint32_t number) {
     const struct bus *bus = user;
     return number < bus->endpoint_count && bus->endpoints[number] != NULL
@@ -126,6 +126,26 @@ static uint32_t endpoint_of(void *user, struct slice path) {
         if (path_of(user, i) != NULL && slice_is(path, path_of(user, i)))
             return i;
     return ANY_ENDPOINT;
+}
+
+static const char *lock_path_of(void *user, uint32_t number) {
+    struct bus *bus = user;
+    uv_mutex_lock(&bus->lock);
+    const char *path = path_of(bus, number);
+    uv_mutex_unlock(&bus->lock);
+    return path;
+}
+
+static uint32_t lock_endpoint_of(void *user, struct slice path) {
+    struct bus *bus = user;
+    uv_mutex_lock(&bus->lock);
+    uint32_t endpoint = endpoint_of(bus, path);
+    uv_mutex_unlock(&bus->lock);
+    return endpoint;
+}
+
+struct endpoint_paths bus_endpoint_paths(struct bus *bus) {
+    return (struct endpoint_paths){lock_path_of, lock_endpoint_of, bus};
 }
 
 void bus_memory_save(struct bus *bus, struct sink *out) {

@@ -3,9 +3,17 @@
 #define TIDEWIRE_CORE_BUS_BUS_PARTS_H
 
 #include "core/bus/bus.h"
+#include "core/bus/link.h"
 #include "core/bus/room_memory.h"
 
 #include <uv.h>
+
+/* The call that wakes the thread of a worker, or of the link. */
+struct bus_wake {
+    uv_mutex_t lock; /* held during the call, so its owner's end can wait for the call's */
+    void (*call)(void *user);
+    void *user;
+};
 
 /* A connection of one worker, as the others know it, at its slot's index. */
 struct conn_entry {
@@ -25,9 +33,7 @@ struct bus_worker {
     struct conn_entry *conns;
     uint32_t conn_count;
     const struct stats *stats;
-    uv_mutex_t waking; /* held during `wake`, so bus_leave() can wait for the call's end */
-    void (*wake)(void *user);
-    void *wake_user;
+    struct bus_wake wake;
 };
 
 struct shared_endpoint {
@@ -41,6 +47,7 @@ struct shared_endpoint {
 struct bus {
     uv_mutex_t lock;
     atomic_uint worker_count;
+    atomic_bool is_alone, has_link;
     size_t mail_max;             /* bytes, of each mailbox */
     _Atomic int64_t backlog_max; /* bytes, of all queues */
     struct directory directory;
@@ -55,12 +62,16 @@ struct bus {
     bool logged_memory;        /* the log says that it is full */
     atomic_bool remembers;     /* rooms of some names have a memory */
     _Atomic uint64_t sweep_at; /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
+    struct link *link;         /* to other machines; NULL: none */
+    struct bus_wake link_wake; /* of its thread */
+    _Atomic uint64_t link_backlog; /* bytes of queues that its thread has made: queue_memory.h */
     struct bus_worker workers[BUS_MAX_WORKERS];
 };
 
 /* Work for after the lock: the workers to wake, whose mailboxes were empty and have mail now. */
 struct wakeups {
     uint64_t workers[BUS_MAX_WORKERS / 64];
+    bool link;          /* the link's thread as well */
     unsigned behind;    /* a worker with much mail: for the log */
     size_t waiting;     /* its bytes; 0: no worker has much */
     bool is_full;       /* from now on mail is lost */
@@ -93,7 +104,33 @@ bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost);
 void bus_post(struct bus *bus, unsigned worker, struct mail *mail, struct wakeups *wakeups);
 /* Under the lock: notes a loss. Takes over the mail, a LOST one, which names the receivers. */
 void bus_lose(struct bus *bus, unsigned worker, struct mail *mail, struct wakeups *wakeups);
-/* Without the lock: wakes the workers, and logs. */
+/* Under the lock: an item for the link, which must exist. Takes it over. */
+void bus_push_item(struct bus *bus, struct link_item *item, struct wakeups *wakeups);
+/* Under the lock: a connection has joined a room, left it, or has another info or user. Does
+ * nothing without a link. */
+void bus_push_member(struct bus *bus, enum link_item_kind kind, const struct room_entry *entry,
+                     conn_id id, struct wakeups *wakeups);
+/* Under the lock, with a link: a worker watches a room, which none did, or none does any more. */
+void bus_push_watch(struct bus *bus, struct slice room, bool on, struct wakeups *wakeups);
+/* Under the lock: a broadcast. Does nothing without a link. */
+void bus_push_broadcast(struct bus *bus, const struct broadcast *broadcast, bool is_ordered,
+                        struct wakeups *wakeups);
+/* Under the lock: does the server of this room number its messages, so that no client gets one
+ * before that? */
+bool bus_is_ordered(const struct bus *bus, struct slice room);
+/* Under the lock: posts a broadcast to all workers but `publisher` (BUS_MAX_WORKERS: to all).
+ * Returns the number of receivers. */
+uint32_t bus_post_broadcast(struct bus *bus, unsigned publisher, const struct broadcast *broadcast,
+                            uint64_t offset, struct wakeups *wakeups);
+/* Under the lock, as bus_find_conn(), but NULL after bus_close(), too. */
+struct conn_entry *bus_find_open_conn(struct bus *bus, conn_id id);
+/* Under the lock: posts a message to the worker of an open connection, if it has this codec. */
+enum bus_result bus_post_send(struct bus *bus, const struct conn_entry *conn, uint32_t codec,
+                              struct message *message, struct wakeups *wakeups);
+/* Under the lock: the codec of an endpoint on one worker. */
+uint32_t bus_codec_on(const struct bus *bus, unsigned worker, uint32_t endpoint);
+
+/* Without the lock: wakes the workers and the link, and logs. */
 void bus_wake(struct bus *bus, const struct wakeups *wakeups);
 
 #endif

@@ -20,8 +20,7 @@ struct conn_entry *bus_find_conn(struct bus *bus, conn_id id) {
                                                                               : NULL;
 }
 
-/* Under the lock: the codec of an endpoint on one worker. */
-static uint32_t codec_on(const struct bus *bus, unsigned worker, uint32_t endpoint) {
+uint32_t bus_codec_on(const struct bus *bus, unsigned worker, uint32_t endpoint) {
     return bus->endpoints[endpoint]->codecs[worker];
 }
 
@@ -32,7 +31,7 @@ static void add_missing(const struct bus *bus, const struct broadcast *broadcast
     for (; counts != NULL; counts = counts->next) {
         if (counts->by_worker[worker] == 0 || !broadcast_is_for(broadcast, counts->endpoint))
             continue;
-        uint32_t codec = codec_on(bus, worker, counts->endpoint);
+        uint32_t codec = bus_codec_on(bus, worker, counts->endpoint);
         if (broadcast_encoding(broadcast, codec) == NULL)
             codec_list_add(list, codec);
     }
@@ -45,7 +44,7 @@ static uint32_t count_receivers(const struct bus *bus, const struct broadcast *b
     uint32_t count = 0;
     for (; counts != NULL; counts = counts->next)
         if (counts->by_worker[worker] > 0 && broadcast_is_for(broadcast, counts->endpoint) &&
-            codec_on(bus, worker, counts->endpoint) == codec)
+            bus_codec_on(bus, worker, counts->endpoint) == codec)
             count += counts->by_worker[worker];
     return count;
 }
@@ -76,7 +75,7 @@ static bool is_for_except(struct bus *bus, const struct posting *posting, uint32
     const struct conn_entry *conn =
         posting->except == 0 ? NULL : bus_find_conn(bus, posting->except);
     return conn != NULL && conn_id_worker(posting->except) == posting->worker &&
-           codec_on(bus, posting->worker, conn->endpoint) == codec;
+           bus_codec_on(bus, posting->worker, conn->endpoint) == codec;
 }
 
 /* Under the lock: posts one encoding to one worker, if it has receivers. Returns their number; 0 if
@@ -107,27 +106,62 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
     return count;
 }
 
+/* Under the lock: the connections that a broadcast may go to. */
+static const struct endpoint_counts *receivers_of(const struct bus *bus, struct slice room) {
+    return room.bytes == NULL ? bus->counts : directory_endpoint_counts(&bus->directory, room);
+}
+
+uint32_t bus_post_broadcast(struct bus *bus, unsigned publisher, const struct broadcast *broadcast,
+                            uint64_t offset, struct wakeups *wakeups) {
+    uint32_t receivers = 0;
+    struct posting posting = {0, broadcast, receivers_of(bus, broadcast->room),
+                              find_except(bus, publisher, broadcast), offset};
+    for (; posting.worker < bus_workers(bus); posting.worker++)
+        for (uint32_t i = 0; posting.worker != publisher && i < broadcast->encoding_count; i++)
+            receivers += post_encoding(bus, &posting, &broadcast->encodings[i], wakeups);
+    return receivers;
+}
+
+/* Under the lock: the number of receivers that a broadcast of this worker has now. */
+static uint32_t count_all(struct bus *bus, const struct broadcast *broadcast) {
+    const struct endpoint_counts *counts = receivers_of(bus, broadcast->room);
+    uint32_t count = 0;
+    for (unsigned worker = 0; worker < bus_workers(bus); worker++)
+        for (uint32_t i = 0; i < broadcast->encoding_count; i++)
+            if (broadcast->encodings[i].message != NULL)
+                count +=
+                    count_receivers(bus, broadcast, counts, worker, broadcast->encodings[i].codec);
+    return count - (find_except(bus, BUS_MAX_WORKERS, broadcast) != 0);
+}
+
+/* Under the lock: delivers to the other workers and to the link. */
+static void publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
+                    struct published *published, struct wakeups *wakeups) {
+    bool remembers = broadcast->room.bytes != NULL && atomic_load(&bus->remembers);
+    if (bus->link != NULL && remembers && bus_is_ordered(bus, broadcast->room)) {
+        published->is_ordered = true;
+        published->receivers = count_all(bus, broadcast);
+    } else {
+        if (remembers)
+            published->offset = bus_remember(bus, broadcast, wakeups);
+        published->receivers =
+            bus_post_broadcast(bus, worker, broadcast, published->offset, wakeups);
+    }
+    bus_push_broadcast(bus, broadcast, published->is_ordered, wakeups);
+}
+
 struct mail *bus_publish(struct bus *bus, unsigned worker, const struct broadcast *broadcast,
-                         uint32_t *others, uint64_t *offset, struct codec_list *missing) {
+                         struct published *published, struct codec_list *missing) {
     struct wakeups wakeups = {0};
     struct mail *own = NULL;
-    *others = 0;
-    *offset = 0;
+    *published = (struct published){0};
     uv_mutex_lock(&bus->lock);
-    const struct endpoint_counts *counts =
-        broadcast->room.bytes == NULL ? bus->counts
-                                      : directory_endpoint_counts(&bus->directory, broadcast->room);
+    const struct endpoint_counts *counts = receivers_of(bus, broadcast->room);
     for (unsigned each = 0; each < bus_workers(bus); each++)
         add_missing(bus, broadcast, counts, each, missing);
     if (missing->count == 0) {
         own = bus_take(bus, worker);
-        if (broadcast->room.bytes != NULL && atomic_load(&bus->remembers))
-            *offset = bus_remember(bus, broadcast, &wakeups);
-        struct posting posting = {0, broadcast, counts, find_except(bus, worker, broadcast),
-                                  *offset};
-        for (; posting.worker < bus_workers(bus); posting.worker++)
-            for (uint32_t i = 0; posting.worker != worker && i < broadcast->encoding_count; i++)
-                *others += post_encoding(bus, &posting, &broadcast->encodings[i], &wakeups);
+        publish(bus, worker, broadcast, published, &wakeups);
     }
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
@@ -177,38 +211,45 @@ void bus_withdraw(struct bus *bus, unsigned worker, conn_id id) {
     uv_mutex_unlock(&bus->lock);
 }
 
-/* As find_conn(), but NULL after bus_close(), too: one close is enough, and nothing follows it. */
-static struct conn_entry *find_open_conn(struct bus *bus, conn_id id) {
+/* One close is enough, and nothing follows it. */
+struct conn_entry *bus_find_open_conn(struct bus *bus, conn_id id) {
     struct conn_entry *conn = bus_find_conn(bus, id);
     return conn == NULL || conn->is_closing ? NULL : conn;
 }
 
 bool bus_codec_of(struct bus *bus, conn_id id, uint32_t *codec) {
     uv_mutex_lock(&bus->lock);
-    const struct conn_entry *conn = find_open_conn(bus, id);
+    const struct conn_entry *conn = bus_find_open_conn(bus, id);
     if (conn != NULL)
-        *codec = codec_on(bus, conn_id_worker(id), conn->endpoint);
+        *codec = bus_codec_on(bus, conn_id_worker(id), conn->endpoint);
     uv_mutex_unlock(&bus->lock);
     return conn != NULL;
 }
 
+enum bus_result bus_post_send(struct bus *bus, const struct conn_entry *conn, uint32_t codec,
+                              struct message *message, struct wakeups *wakeups) {
+    static const struct slice nowhere = {NULL, 0};
+    unsigned worker = conn_id_worker(conn->id);
+    if (bus_codec_on(bus, worker, conn->endpoint) != codec)
+        return BUS_CLOSED;
+    bool fits = bus_has_room(bus, worker, mail_cost(nowhere, message));
+    struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere);
+    mail->id = conn->id;
+    if (fits)
+        mail_set_message(mail, message);
+    (fits ? bus_post : bus_lose)(bus, worker, mail, wakeups);
+    return fits ? BUS_SENT : BUS_LOST;
+}
+
 enum bus_result bus_send(struct bus *bus, conn_id id, uint32_t codec, struct message *message,
                          uint32_t *endpoint) {
-    static const struct slice nowhere = {NULL, 0};
     struct wakeups wakeups = {0};
     enum bus_result result = BUS_CLOSED;
     uv_mutex_lock(&bus->lock);
-    const struct conn_entry *conn = find_open_conn(bus, id);
-    if (conn != NULL && codec_on(bus, conn_id_worker(id), conn->endpoint) == codec) {
+    const struct conn_entry *conn = bus_find_open_conn(bus, id);
+    if (conn != NULL) {
         *endpoint = conn->endpoint;
-        unsigned other = conn_id_worker(id);
-        bool fits = bus_has_room(bus, other, mail_cost(nowhere, message));
-        struct mail *mail = mail_new(fits ? MAIL_SEND : MAIL_LOST_SEND, nowhere);
-        mail->id = id;
-        if (fits)
-            mail_set_message(mail, message);
-        (fits ? bus_post : bus_lose)(bus, other, mail, &wakeups);
-        result = fits ? BUS_SENT : BUS_LOST;
+        result = bus_post_send(bus, conn, codec, message, &wakeups);
     }
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
@@ -227,7 +268,7 @@ void bus_post_close(struct bus *bus, struct conn_entry *conn, unsigned code, str
 bool bus_close(struct bus *bus, conn_id id, unsigned code, struct slice reason) {
     struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
-    struct conn_entry *conn = find_open_conn(bus, id);
+    struct conn_entry *conn = bus_find_open_conn(bus, id);
     if (conn != NULL)
         bus_post_close(bus, conn, code, reason, &wakeups);
     uv_mutex_unlock(&bus->lock);

@@ -87,6 +87,7 @@ struct mail *bus_join_user(struct bus *bus, unsigned worker, const struct user_j
             conn->user = *entry;
         if (directory_size(&bus->directory, join->room) == 1)
             bus_post_presence(bus, BUS_MAX_WORKERS, *entry, join->id, PRESENCE_JOINED, &wakeups);
+        bus_push_member(bus, LINK_JOINED, *entry, join->id, &wakeups);
     }
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
@@ -106,6 +107,7 @@ void bus_user_changed(struct bus *bus, const struct room_entry *entry, conn_id i
     struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
     bus_post_presence(bus, BUS_MAX_WORKERS, entry, id, PRESENCE_OTHER_USER, &wakeups);
+    bus_push_member(bus, LINK_CHANGED, entry, id, &wakeups);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
 }

@@ -4,12 +4,13 @@
  * close for a connection of another machine, a join, a leave, a request. The bus appends items
  * under its lock, so their order is that of the bus. The link, a thread of its own, takes them; it
  * calls the bus for what comes from other machines, and answers requests by mail. A process has one
- * link or none. */
+ * link or none. All functions here: under the bus's lock (bus_link.c). */
 #ifndef TIDEWIRE_CORE_BUS_LINK_H
 #define TIDEWIRE_CORE_BUS_LINK_H
 
 #include "base/conn_id.h"
 #include "base/slice.h"
+#include "base/table.h"
 #include "core/bus/broadcast.h"
 #include "core/bus/room_memory.h"
 
@@ -79,6 +80,67 @@ struct link_item {
     enum link_request request;                 /* REQUEST */
     struct link_token token;                   /* REQUEST */
     struct slice body;                         /* CLOSE: the reason; REQUEST */
+    char texts[];
 };
+
+/* An item with copies of these texts (no bytes: none); all other fields are zero. */
+struct link_item *link_item_new(enum link_item_kind kind, struct slice room, struct slice body);
+/* A JOINED or CHANGED, which copies all texts. */
+struct link_item *link_item_new_member(enum link_item_kind kind, struct slice room,
+                                       const struct link_member *member);
+/* Copies the encodings, each message with a reference of its own. Until the item is freed its
+ * memory counts in the link's limit, and not as memory of queues (message_hold()). */
+void link_item_set_encodings(struct link_item *item, const struct encoding *encodings,
+                             uint32_t count);
+void link_item_free(struct link_item *item);
+
+/* The server of a room, by its name. Pure function, any thread. */
+typedef unsigned link_server_fn(struct slice room, unsigned servers);
+
+enum { LINK_SERVERS_MAX = 64 };
+
+/* What the link and the bus share. */
+struct link {
+    size_t max;       /* bytes of all items; beyond it the oldest messages are dropped */
+    unsigned servers; /* their number, and which are up (bits) */
+    uint64_t up;
+    link_server_fn *server_of;
+    bool is_closed;      /* takes no item any more */
+    bool knows_machines; /* the list of machines has been read */
+    /* private */
+    struct link_item *first, **last;
+    struct link_item **droppable; /* no message stands before this place */
+    size_t bytes;
+    uint64_t dropped, dropped_before; /* messages, since the start; those that the log has */
+    struct table live;                /* rooms that are live on this machine */
+    struct table machines;            /* others that live */
+};
+
+void link_open(struct link *link, size_t max, unsigned servers, link_server_fn *server_of);
+/* Drops all items, and takes no other. */
+void link_close(struct link *link);
+/* Frees its memory. */
+void link_end(struct link *link);
+
+/* Takes over the item. True: there was none before. */
+bool link_push(struct link *link, struct link_item *item);
+/* All items, oldest first, or NULL. */
+struct link_item *link_take(struct link *link);
+/* How many messages were dropped since the last call. */
+uint64_t link_take_dropped(struct link *link);
+
+/* The room is live on this machine from now on, or not any more. */
+void link_set_live(struct link *link, struct slice room, bool is_live);
+/* Is it? */
+bool link_is_live(const struct link *link, struct slice room);
+/* A server is up or down. When it is down, no room of it is live. */
+void link_set_up(struct link *link, unsigned server, bool is_up);
+/* Is the room's server up? */
+bool link_is_up(const struct link *link, struct slice room);
+/* Another machine lives from now on, or does not. `id`: the first CONN_ID_NODE_LEN characters of
+ * its ids. */
+void link_set_machine(struct link *link, struct slice id, bool lives);
+/* Does it live, as far as is known? */
+bool link_machine_lives(const struct link *link, struct slice id);
 
 #endif

@@ -121,7 +121,7 @@ bool mailbox_lose(struct mailbox *box, struct mail *mail) {
 
 uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room) {
     for (const struct mail *mail = box->first; mail != NULL; mail = mail->next)
-        if (mail->offset != 0 && mail->room.len == room.len &&
+        if (mail->kind == MAIL_PUBLISH && mail->offset != 0 && mail->room.len == room.len &&
             memcmp(mail->room.bytes, room.bytes, room.len) == 0)
             return mail->offset;
     return 0;

@@ -17,6 +17,7 @@ enum mail_kind {
     MAIL_SEND,
     MAIL_CLOSE,
     MAIL_PRESENCE_CHANGED,
+    MAIL_ANSWER,
     MAIL_LOST_PUBLISH,
     MAIL_LOST_SEND
 };
@@ -29,11 +30,13 @@ struct mail {
     /* PUBLISH: the connection to skip, or 0; SEND, LOST_SEND, CLOSE: the receiver;
      * PRESENCE_CHANGED: the member */
     conn_id id;
-    uint32_t endpoint, codec;    /* PUBLISH, LOST_PUBLISH: of the receivers */
-    unsigned code;               /* CLOSE */
-    uint64_t offset;             /* PUBLISH: in the room's memory; 0: the room has none */
+    uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of the receivers */
+    unsigned code;            /* CLOSE; ANSWER: enum link_status */
+    uint64_t offset; /* PUBLISH: in the room's memory; 0: the room has none; ANSWER: the number of
+                        the request */
     enum presence_change change; /* PRESENCE_CHANGED */
-    /* PUBLISH, LOST_PUBLISH: no bytes: all connections; PRESENCE_CHANGED; CLOSE: the reason */
+    /* PUBLISH, LOST_PUBLISH: no bytes: all connections; PRESENCE_CHANGED; CLOSE: the reason;
+     * ANSWER: its body */
     struct slice room;
     const char *name, *info; /* PRESENCE_CHANGED: as of room_entry_name(), room_entry_info() */
     struct slice user;       /* PRESENCE_CHANGED: no bytes: none */

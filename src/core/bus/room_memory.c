@@ -61,6 +61,14 @@ bool room_memory_applies(const struct room_memory *memory, struct slice name) {
     return find_rule(memory, name) != NULL;
 }
 
+bool room_memory_limits(const struct room_memory *memory, struct slice room,
+                        struct memory_limits limits[MEMORY_KINDS]) {
+    const struct room_rule *rule = find_rule(memory, room);
+    if (rule != NULL)
+        memcpy(limits, rule->limits, sizeof rule->limits);
+    return rule != NULL;
+}
+
 static bool is_same_rule(const struct room_rule *one, const struct room_rule *other) {
     bool is_same = strcmp(one->pattern, other->pattern) == 0;
     for (int kind = 0; kind < MEMORY_KINDS; kind++) {

@@ -64,6 +64,9 @@ bool room_memory_set(struct room_memory *memory, const struct room_rule *rules, 
 
 /* Does a room of this name remember anything? */
 bool room_memory_applies(const struct room_memory *memory, struct slice room);
+/* Copies the limits of its rule. False: there is none. */
+bool room_memory_limits(const struct room_memory *memory, struct slice room,
+                        struct memory_limits limits[MEMORY_KINDS]);
 
 /* Remembers a broadcast to a room, with references of its own. Returns its offset; 0: the room does
  * not remember. */

@@ -66,6 +66,7 @@ void hub_free(struct hub *hub) {
     compressor_pool_free(hub->compressors);
     decompressor_free(hub->decompressor);
     sessions_free(hub->sessions);
+    hub_cluster_forget_all(hub);
     deadlines_close(&hub->timers);
     deadlines_close(&hub->blocked);
     mem_free(hub);

@@ -25,7 +25,7 @@ enum send_result { SEND_OK, SEND_CLOSED, SEND_BACKLOG };
 
 struct hub_options {
     unsigned worker;     /* 0 to 127, part of each connection's id */
-    struct bus *bus;     /* to the other workers; NULL: no others */
+    struct bus *bus;     /* to the other workers and machines; NULL: no others */
     struct limit *limit; /* on connections, open or in their handshake; borrowed; NULL: no limit */
     uint64_t (*now_ms)(void *clock); /* monotonic; may be the loop's cached time */
     void *clock;
@@ -312,7 +312,8 @@ struct slice hub_user_of(const struct conn *conn);
  * no message was queued. */
 bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
                  uint64_t *offset, struct codec_list *missing);
-/* The codecs in which a room of this name remembers messages: those of all endpoints, or none. */
+/* The codecs in which a broadcast to a room of this name is encoded where they can, because it
+ * remembers messages or may have members on other machines: those of all endpoints, or none. */
 void hub_memory_codecs(struct hub *hub, struct slice room, struct codec_list *list);
 /* The codecs that a broadcast to this room needs at this moment; hub_publish() reports changes. */
 void hub_room_codecs(struct hub *hub, struct slice room, struct codec_list *list);
@@ -327,6 +328,33 @@ void hub_memory_list(struct hub *hub, struct slice room, const struct memory_que
                      void (*f)(void *user, const struct remembered *remembered), void *user);
 bool hub_memory_position(struct hub *hub, struct slice room, uint64_t *epoch, uint64_t *offset);
 void hub_memory_clear(struct hub *hub, struct slice room, const struct slice *key);
+
+/* ---- hub_cluster.c: other machines ---- */
+
+/* The answer to a request has come: see hub_cluster_answer(). */
+typedef void hub_answer_fn(void *user, uint64_t context);
+
+/* Is the machine one of a cluster? */
+bool hub_has_cluster(const struct hub *hub);
+/* Asks the link for something, and returns the request's number, which hub_cluster_forget() must
+ * get. on_answer(user, context) follows once, when mail is delivered. 0: there is no cluster, or
+ * too many requests wait. */
+uint64_t hub_cluster_request(struct hub *hub, enum link_request kind, struct slice body,
+                             hub_answer_fn *on_answer, void *user, uint64_t context);
+/* The answer; its body is borrowed until hub_cluster_forget(). False: it has not come. */
+bool hub_cluster_answer(struct hub *hub, uint64_t number, enum link_status *status,
+                        struct slice *body);
+/* The answer is not needed any more, or not wanted. */
+void hub_cluster_forget(struct hub *hub, uint64_t number);
+/* Does a join have to wait until the room is live on this machine (LINK_ROOM_SYNC)? */
+bool hub_room_must_sync(struct hub *hub, struct slice room);
+/* Sends to a connection of another machine, or closes it, by the text of its id. Drops the
+ * caller's references to the messages. LINK_OK: it is on its way; LINK_REFUSED: its machine does
+ * not live, or is this one. */
+enum link_status hub_send_away(struct hub *hub, struct slice id, const struct encoding *encodings,
+                               uint32_t count);
+enum link_status hub_close_away(struct hub *hub, struct slice id, unsigned code,
+                                struct slice reason);
 
 /* ---- hub_timers.c: pings, silence, deadlines ---- */
 

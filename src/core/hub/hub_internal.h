@@ -40,6 +40,7 @@ struct hub {
     struct decompressor *decompressor;   /* … the same */
     bool keeps_sessions;                 /* when it drains */
     struct sessions *sessions;           /* without a bus; NULL: none yet */
+    struct slots requests;               /* of hub_cluster.c */
 };
 
 static inline uint64_t hub_now(const struct hub *hub) {
@@ -51,9 +52,14 @@ static inline struct refusals *hub_refusals(const struct hub *hub) {
     return hub->options.bus == NULL ? NULL : bus_refusals(hub->options.bus);
 }
 
-/* Is this the only worker? Then it has nothing to announce, and no mail comes. */
+/* Is this the only worker of the only machine? */
 static inline bool hub_is_alone(const struct hub *hub) {
-    return hub->options.bus == NULL || bus_workers(hub->options.bus) == 1;
+    return hub->options.bus == NULL || bus_is_alone(hub->options.bus);
+}
+
+/* May there be connections on other machines? */
+static inline bool hub_has_link(const struct hub *hub) {
+    return hub->options.bus != NULL && bus_has_link(hub->options.bus);
 }
 
 /* May a room have a memory? */
@@ -102,6 +108,13 @@ void hub_rooms_report(struct hub *hub, const struct member *member, enum presenc
 void hub_rooms_leave_directory(struct hub *hub, struct member *member);
 /* MAIL_PRESENCE_CHANGED. */
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail);
+
+/* ---- hub_cluster.c ---- */
+
+/* MAIL_ANSWER. */
+void hub_cluster_answered(struct hub *hub, const struct mail *mail);
+/* The worker ends: answers are not needed any more. */
+void hub_cluster_forget_all(struct hub *hub);
 
 /* ---- hub_publish.c ---- */
 

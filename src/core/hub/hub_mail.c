@@ -11,7 +11,7 @@ static void deliver(struct hub *hub, struct mail *mail) {
     switch (mail->kind) {
     case MAIL_PUBLISH: {
         struct encoding encoding = {mail->codec, mail->message};
-        struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1};
+        struct broadcast broadcast = {mail->room, mail->endpoint, mail->id, &encoding, 1, NULL};
         hub_publish_here(hub, &broadcast);
         break;
     }
@@ -30,6 +30,9 @@ static void deliver(struct hub *hub, struct mail *mail) {
         conn = hub_find(hub, mail->id);
         if (conn != NULL)
             hub_close_by_script(hub, conn, mail->code, mail->room);
+        break;
+    case MAIL_ANSWER:
+        hub_cluster_answered(hub, mail);
         break;
     case MAIL_PRESENCE_CHANGED:
         hub_rooms_presence_changed(hub, mail);

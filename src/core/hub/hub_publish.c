@@ -101,7 +101,10 @@ static void lose_everywhere(struct hub *hub, const struct broadcast *broadcast, 
 void hub_publish_lost(struct hub *hub, const struct mail *mail) {
     struct message nothing = {.len = 0}; /* stands for the lost message; no client gets it */
     struct encoding encoding = {mail->codec, &nothing};
-    struct broadcast broadcast = {mail->room, mail->endpoint, 0, &encoding, 1};
+    struct broadcast broadcast = {.room = mail->room,
+                                  .endpoint = mail->endpoint,
+                                  .encodings = &encoding,
+                                  .encoding_count = 1};
     (mail->room.bytes != NULL ? lose_in_room : lose_everywhere)(hub, &broadcast, mail->lost);
 }
 
@@ -133,17 +136,18 @@ static bool needs_bus(const struct hub *hub, const struct broadcast *broadcast) 
 
 bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *delivered,
                  uint64_t *offset, struct codec_list *missing) {
-    uint32_t others = 0;
-    *offset = 0;
+    struct published published = {0};
     missing->count = 0;
     if (hub_is_alone(hub))
         find_missing(hub, broadcast, missing);
     if (missing->count == 0 && needs_bus(hub, broadcast))
         /* earlier broadcasts come before this one, here too */
-        hub_mail_deliver(hub, bus_publish(hub->options.bus, hub->options.worker, broadcast, &others,
-                                          offset, missing));
-    if (missing->count == 0)
-        *delivered = hub_publish_here(hub, broadcast) + others;
+        hub_mail_deliver(hub, bus_publish(hub->options.bus, hub->options.worker, broadcast,
+                                          &published, missing));
+    *offset = published.offset;
+    *delivered = published.receivers;
+    if (missing->count == 0 && !published.is_ordered)
+        *delivered += hub_publish_here(hub, broadcast);
     for (uint32_t i = 0; i < broadcast->encoding_count; i++)
         if (broadcast->encodings[i].message != NULL)
             message_unref(broadcast->encodings[i].message);
@@ -154,7 +158,7 @@ bool hub_publish(struct hub *hub, const struct broadcast *broadcast, uint32_t *d
 
 void hub_memory_codecs(struct hub *hub, struct slice room, struct codec_list *list) {
     list->count = 0;
-    if (!hub_remembers(hub) || !bus_memory_applies(hub->options.bus, room))
+    if (!hub_has_link(hub) && (!hub_remembers(hub) || !bus_memory_applies(hub->options.bus, room)))
         return;
     for (uint32_t i = 0; i < hub->endpoint_count; i++)
         codec_list_add(list, hub->endpoints[i]->codec);

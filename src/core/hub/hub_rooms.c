@@ -59,7 +59,7 @@ void hub_rooms_leave_directory(struct hub *hub, struct member *member) {
 static void rejoin(struct hub *hub, struct member *member, struct slice info) {
     room_join(&hub->rooms, member->room->entry.key, member->conn, info);
     if (member->entry != NULL)
-        member->entry = bus_set_info(hub->options.bus, member->entry, info);
+        member->entry = bus_set_info(hub->options.bus, member->entry, member->conn->id, info);
 }
 
 /* What a join asks of the room's memory; both NULL: nothing. */

@@ -214,19 +214,25 @@ static int core_close_anywhere(lua_State *L) {
 }
 
 /* FEW_ENCODINGS need no memory of Lua's. */
-enum { FIRST_ENCODING = 6, ENCODING_ARGUMENTS = 3, FEW_ENCODINGS = 4 };
+enum { FIRST_ENCODING = 6, ENCODING_ARGUMENTS = 3, FEW_ENCODINGS = 4, FIRST_ENCODING_AWAY = 4 };
 
-/* The encodings are the arguments from FIRST_ENCODING on: a codec, a payload or false, a kind. All
- * are checked before the first message is made. False: a payload is text that is not UTF-8. */
-static bool read_encodings(lua_State *L, const struct message_options *options,
+/* The number of encodings that are the arguments from `first` on. */
+static uint32_t count_encodings(lua_State *L, int first) {
+    int arguments = lua_gettop(L) - first + 1;
+    return arguments <= 0 ? 0 : (uint32_t)(arguments - 1) / ENCODING_ARGUMENTS + 1;
+}
+
+/* Each encoding is a codec, a payload or false, a kind. All are checked before the first message is
+ * made. False: a payload is text that is not UTF-8. */
+static bool read_encodings(lua_State *L, int first, const struct message_options *options,
                            struct encoding *encodings, uint32_t count) {
-    int at = FIRST_ENCODING;
+    int at = first;
     for (uint32_t i = 0; i < count; i++, at += ENCODING_ARGUMENTS) {
         encodings[i] = (struct encoding){(uint32_t)luaL_checkinteger(L, at), NULL};
         if (lua_toboolean(L, at + 1) && !is_sendable(L, at + 1, is_binary(L, at + 2)))
             return false;
     }
-    at = FIRST_ENCODING;
+    at = first;
     for (uint32_t i = 0; i < count; i++, at += ENCODING_ARGUMENTS) {
         bool is_same = i > 0 && lua_rawequal(L, at + 1, at - 2) && lua_rawequal(L, at + 2, at - 1);
         if (is_same && encodings[i - 1].message != NULL) /* one payload for several codecs */
@@ -237,26 +243,38 @@ static bool read_encodings(lua_State *L, const struct message_options *options,
     return true;
 }
 
+/* The text at the index, if it is one and may be an id of another machine; else NULL. */
+static const char *opt_id(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TSTRING)
+        return NULL;
+    size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    luaL_argcheck(L, len == CONN_ID_LEN, index, "no id");
+    return text;
+}
+
 /* core.publish(room|nil, endpoint|nil, except|nil, key|nil, stays_plain|nil, {codec, payload|false,
  * kind}…) -> the number of connections to which it was queued (those whose payload is `false` get
  * nothing), and its offset in the memory of the room, or nil. Or it sends nothing and returns nil:
- * a text is not UTF-8; or false and a list of codecs: receivers have these, too. */
+ * a text is not UTF-8; or false and a list of codecs: receivers have these, too. `except`: the
+ * integer of a connection, or the text of an id of another machine. */
 static int core_publish(lua_State *L) {
     struct vm *vm = vm_of(L);
     struct encoding few[FEW_ENCODINGS], *encodings = few;
-    int arguments = lua_gettop(L) - FIRST_ENCODING + 1;
+    const char *except_text = opt_id(L, 3);
     struct broadcast broadcast = {
         .endpoint = lua_isnoneornil(L, 2) ? ANY_ENDPOINT : (uint32_t)luaL_checkinteger(L, 2),
-        .except = (conn_id)luaL_optinteger(L, 3, 0),
+        .except = except_text != NULL ? 0 : (conn_id)luaL_optinteger(L, 3, 0),
         .room = bind_opt_text(L, 1),
-        .encoding_count = arguments <= 0 ? 0 : (uint32_t)(arguments - 1) / ENCODING_ARGUMENTS + 1,
+        .encoding_count = count_encodings(L, FIRST_ENCODING),
+        .except_text = except_text,
     };
     const struct message_options options = {bind_opt_text(L, 4), lua_toboolean(L, 5)};
     if (broadcast.endpoint != ANY_ENDPOINT && hub_endpoint(vm->hub, broadcast.endpoint) == NULL)
         return luaL_error(L, "no such endpoint");
     if (broadcast.encoding_count > FEW_ENCODINGS)
         encodings = lua_newuserdatauv(L, broadcast.encoding_count * sizeof *encodings, 0);
-    if (!read_encodings(L, &options, encodings, broadcast.encoding_count)) {
+    if (!read_encodings(L, FIRST_ENCODING, &options, encodings, broadcast.encoding_count)) {
         luaL_pushfail(L);
         return 1;
     }
@@ -276,6 +294,37 @@ static int core_publish(lua_State *L) {
     return 2;
 }
 
+/* ---- sending to other machines ---- */
+
+static int push_status(lua_State *L, enum link_status status) {
+    return bind_push_result(L, status == LINK_OK        ? NULL
+                               : status == LINK_REFUSED ? "closed"
+                                                        : "unreachable");
+}
+
+/* core.send_away(id, key|nil, stays_plain|nil, {codec, payload|false, kind}…) -> true | nil,
+ * "closed"|"unreachable"|"utf8": sends to the connection of another machine with this text, by its
+ * codec. "closed": its machine does not live. */
+static int core_send_away(lua_State *L) {
+    struct encoding few[FEW_ENCODINGS], *encodings = few;
+    struct slice id = bind_check_text(L, 1);
+    const struct message_options options = {bind_opt_text(L, 2), lua_toboolean(L, 3)};
+    uint32_t count = count_encodings(L, FIRST_ENCODING_AWAY);
+    if (count > FEW_ENCODINGS)
+        encodings = lua_newuserdatauv(L, count * sizeof *encodings, 0);
+    if (!read_encodings(L, FIRST_ENCODING_AWAY, &options, encodings, count))
+        return bind_push_failure(L, "utf8");
+    return push_status(L, hub_send_away(vm_of(L)->hub, id, encodings, count));
+}
+
+/* core.close_away(id, code, reason) -> true | nil, "closed"|"unreachable" */
+static int core_close_away(lua_State *L) {
+    struct slice id = bind_check_text(L, 1), reason = bind_check_text(L, 3);
+    unsigned code = (unsigned)luaL_checkinteger(L, 2);
+    luaL_argcheck(L, reason.len <= CLOSE_REASON_MAX, 3, "the reason is too long");
+    return push_status(L, hub_close_away(vm_of(L)->hub, id, code, reason));
+}
+
 const luaL_Reg bind_room_functions[] = {
     {"join", core_join},
     {"leave", core_leave},
@@ -289,5 +338,7 @@ const luaL_Reg bind_room_functions[] = {
     {"codec_of", core_codec_of},
     {"send_anywhere", core_send_anywhere},
     {"close_anywhere", core_close_anywhere},
+    {"send_away", core_send_away},
+    {"close_away", core_close_away},
     {NULL, NULL},
 };

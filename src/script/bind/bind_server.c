@@ -174,6 +174,11 @@ static int core_check_address(lua_State *L) {
     return push_checked(L, vm_of(L)->options.check_address);
 }
 
+/* core.check_cluster_url(text) -> true | nil, message: is it the URL of a Redis server? */
+static int core_check_cluster_url(lua_State *L) {
+    return push_checked(L, vm_of(L)->options.check_cluster_url);
+}
+
 /* core.check_trusted_proxy(text) -> true | nil, message: is it an address or network of proxies? */
 static int core_check_trusted_proxy(lua_State *L) {
     return push_checked(L, vm_of(L)->options.check_trusted_proxy);
@@ -251,6 +256,7 @@ const luaL_Reg bind_server_functions[] = {
     {"environment", core_environment},
     {"check_address", core_check_address},
     {"check_trusted_proxy", core_check_trusted_proxy},
+    {"check_cluster_url", core_check_cluster_url},
     {"check_tls", core_check_tls},
     {"respond", core_respond},
     {"respond_file", core_respond_file},

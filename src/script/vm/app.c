@@ -7,6 +7,8 @@
 #include "script/vm/app_tls.h"
 #include "script/vm/vm_internal.h"
 
+#include <string.h>
+
 const char app_shapes_differ[] = "the app has other endpoints or codecs in some workers than in "
                                  "others; they may not depend on tw.worker, on "
                                  "chance or on time";
@@ -97,6 +99,47 @@ static struct token_rate rate_field(lua_State *L, int index, const char *name, c
     return rate;
 }
 
+/* ---- the cluster ---- */
+
+static bool same_text(const char *one, const char *other) {
+    return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+bool app_cluster_equal(const struct app_cluster *one, const struct app_cluster *other) {
+    bool same = one->urls.count == other->urls.count && one->verify == other->verify &&
+                same_text(one->prefix, other->prefix) && same_text(one->ca, other->ca) &&
+                same_text(one->certificate, other->certificate) &&
+                same_text(one->key, other->key) &&
+                same_text(one->key_password, other->key_password);
+    for (size_t i = 0; same && i < one->urls.count; i++)
+        same = strcmp(one->urls.at[i], other->urls.at[i]) == 0;
+    return same;
+}
+
+static void read_cluster(lua_State *L, int index, struct app_cluster *cluster) {
+    lua_getfield(L, index, "cluster");
+    if (lua_istable(L, -1)) {
+        int at = lua_gettop(L);
+        cluster->urls = texts_field(L, at, "urls");
+        cluster->prefix = text_field(L, at, "prefix");
+        cluster->ca = text_field(L, at, "ca");
+        cluster->certificate = text_field(L, at, "certificate");
+        cluster->key = text_field(L, at, "key");
+        cluster->key_password = text_field(L, at, "key_password");
+        cluster->verify = flag_field(L, at, "verify");
+    }
+    lua_pop(L, 1);
+}
+
+static void close_cluster(struct app_cluster *cluster) {
+    app_texts_free(&cluster->urls);
+    mem_free(cluster->prefix);
+    mem_free(cluster->ca);
+    mem_free(cluster->certificate);
+    mem_free(cluster->key);
+    mem_free(cluster->key_password);
+}
+
 struct app *app_read(lua_State *L, int index) {
     struct app *app = mem_zalloc(sizeof *app);
     app->listen = texts_field(L, index, "listen");
@@ -107,6 +150,7 @@ struct app *app_read(lua_State *L, int index) {
     app->proxy_protocol = flag_field(L, index, "proxy_protocol");
     app->admin = text_field(L, index, "admin");
     app->state = text_field(L, index, "state");
+    read_cluster(L, index, &app->cluster);
     lua_getfield(L, index, "tls");
     app->tls = app_tls_read(L, lua_gettop(L));
     lua_pop(L, 1);
@@ -138,6 +182,8 @@ struct app *app_read(lua_State *L, int index) {
     app->min_send_rate = (size_t)number_field(L, limits, "min_send_rate");
     app->outgoing_sockets = (uint32_t)number_field(L, limits, "outgoing_sockets");
     app->worker_backlog = (size_t)number_field(L, limits, "worker_backlog");
+    app->cluster_backlog = (size_t)number_field(L, limits, "cluster_backlog");
+    app->cluster_members = (size_t)number_field(L, limits, "cluster_members");
     lua_pop(L, 1);
     return app;
 }
@@ -151,6 +197,7 @@ void app_free(struct app *app) {
     mem_free(app->forwarded_header);
     mem_free(app->admin);
     mem_free(app->state);
+    close_cluster(&app->cluster);
     app_tls_free(app->tls);
     mem_free(app->shape);
     mem_free(app->sources);

@@ -20,6 +20,16 @@ struct app_texts {
 struct app_texts app_texts_copy(const struct app_texts *texts);
 void app_texts_free(struct app_texts *texts);
 
+/* The option `cluster`. */
+struct app_cluster {
+    struct app_texts urls; /* of the Redis servers; none: the machine is alone */
+    char *prefix, *ca, *certificate, *key, *key_password; /* NULL: not set */
+    bool verify;
+};
+
+/* The same servers, reached in the same way? */
+bool app_cluster_equal(const struct app_cluster *one, const struct app_cluster *other);
+
 struct app {
     struct app_texts listen;      /* texts for address_parse() */
     bool listen_given;            /* the app or the command line names them; false: the default */
@@ -50,6 +60,9 @@ struct app {
     size_t backlog;            /* bytes of all queues to WebSocket clients and servers */
     uint32_t outgoing_sockets; /* of scripts, to other servers */
     size_t worker_backlog;     /* bytes of mail from other workers that may wait for one */
+    struct app_cluster cluster;
+    size_t cluster_backlog; /* bytes that wait to be published to other machines */
+    size_t cluster_members; /* bytes of what is known of members on other machines */
 };
 
 /* The number of workers that the option `workers` means; 0: "auto". */

@@ -76,6 +76,7 @@ static void read_fields(lua_State *L, struct settings *s) {
     s->workers = text_field(L, "workers");
     s->admin = text_field(L, "admin");
     s->state_file = text_field(L, "state");
+    s->cluster = text_field(L, "cluster");
     s->admin_hosts = text_field(L, "admin_hosts");
     s->trusted_proxies = text_field(L, "trusted_proxies");
     s->proxy_protocol = flag_field(L, "proxy_protocol");

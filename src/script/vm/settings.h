@@ -32,8 +32,8 @@ struct settings {
     const char *help;   /* the text of --help */
     const char *target; /* FILE, DIR or URL; NULL: none was given */
     struct settings_list listen;
-    const char *workers, *admin, *state_file, *admin_hosts, *tls_certificate, *tls_key, *log_file,
-        *pid_file;
+    const char *workers, *admin, *state_file, *cluster, *admin_hosts, *tls_certificate, *tls_key,
+        *log_file, *pid_file;
     const char *user; /* NAME[:GROUP]; NULL: the process keeps its own */
     bool seccomp;     /* confine the process */
     const char *trusted_proxies;

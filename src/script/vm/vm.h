@@ -60,6 +60,8 @@ struct vm_options {
     bool (*check_address)(const char *text, char *error, size_t error_size);
     /* The same for an element of `trusted_proxies`. */
     bool (*check_trusted_proxy)(const char *text, char *error, size_t error_size);
+    /* Is it the URL of a Redis server? No password is in the error. */
+    bool (*check_cluster_url)(const char *text, char *error, size_t error_size);
     /* The same for the options of TLS. */
     bool (*check_tls)(const struct tls_options *options, struct tls_problem *problem);
     /* A script has called os.exit with this code, 0 to 255. NULL: only its hook ends. */

@@ -88,6 +88,7 @@ static void push_command_line(lua_State *L, const struct settings *settings) {
     push_text(L, "workers", settings->workers);
     push_text(L, "admin", settings->admin);
     push_text(L, "state", settings->state_file);
+    push_text(L, "cluster", settings->cluster);
     push_text(L, "admin_hosts", settings->admin_hosts);
     push_text(L, "trusted_proxies", settings->trusted_proxies);
     push_text(L, "proxy_protocol", settings->proxy_protocol ? "true" : NULL);

@@ -3,6 +3,7 @@
 #ifndef TIDEWIRE_SERVER_WORKERS_PROCESS_H
 #define TIDEWIRE_SERVER_WORKERS_PROCESS_H
 
+#include "cluster/link/cluster_link.h"
 #include "core/bus/bus.h"
 #include "core/store/shared.h"
 #include "net/http/handoff.h"
@@ -29,6 +30,7 @@ struct process {
     struct tls_tickets *tickets;   /* of TLS */
     struct watchdog *watchdog;     /* interrupts scripts that take too long */
     struct app_texts admin_hosts;  /* of the app; only the main thread */
+    struct cluster_link *link;     /* to other machines; NULL: none; only the main thread */
     size_t memory;                 /* bytes that the process may have (memory_size.h) */
     double started_at;             /* monotonic seconds */
     atomic_uint generation;        /* of the code that runs, from 1 */

@@ -9,6 +9,7 @@
 #include "base/conn_id.h"
 #include "base/mem.h"
 #include "base/turn.h"
+#include "cluster/redis/redis_url.h"
 #include "net/cosocket/cosockets.h"
 #include "net/http/http_dispatch.h"
 #include "net/listen/acceptor.h"
@@ -325,6 +326,13 @@ void worker_save_state(struct worker *worker) {
 
 /* ---- life ---- */
 
+static bool check_cluster_url(const char *text, char *error, size_t error_size) {
+    struct redis_url url;
+    bool good = redis_url_parse(text, &url, &(struct error_text){error, error_size});
+    redis_url_close(&url);
+    return good;
+}
+
 struct worker *worker_new(unsigned number, struct process *process,
                           const struct worker_events *events) {
     struct worker *worker = mem_zalloc(sizeof *worker);
@@ -356,6 +364,7 @@ struct worker *worker_new(unsigned number, struct process *process,
         .started_at = process->started_at,
         .check_address = check_listen_address,
         .check_trusted_proxy = trusted_proxies_check,
+        .check_cluster_url = check_cluster_url,
         .check_tls = check_tls,
         .on_exit = events->on_exit,
         .on_exit_user = events->user,
