@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { FAKE_MACHINES = 3, FAKE_ARGS = 8, FAKE_QUEUE = 4096, FAKE_CHANNELS = 64 };
+enum { FAKE_MACHINES = 3, FAKE_ARGS = 32, FAKE_QUEUE = 1024, FAKE_CHANNELS = 64 };
 
 struct fake_command {
     int argc;
@@ -31,7 +31,7 @@ struct fake_command {
 struct fake_machine {
     struct node *node;
     struct redis_events events;
-    bool is_up;
+    bool is_up, lives;
     struct fake_command queue[FAKE_QUEUE];
     unsigned count;
     char *channels[FAKE_CHANNELS];
@@ -61,8 +61,12 @@ static void fake_command(void *user, unsigned server, unsigned argc, const struc
 static void fake_call(void *user, unsigned server, enum redis_script script, struct slice key,
                       unsigned argc, const struct slice *argv, redis_reply_fn *on_reply,
                       void *context) {
-    (void)script, (void)key, (void)argc, (void)argv;
-    fake_command(user, server, 0, NULL, on_reply, context);
+    (void)key;
+    struct slice all[FAKE_ARGS] = {slice_of(script == REDIS_SCRIPT_LEASE ? "LEASE" : "SCRIPT")};
+    assert_true(argc < FAKE_ARGS);
+    for (unsigned i = 0; i < argc; i++)
+        all[1 + i] = argv[i];
+    fake_command(user, server, 1 + argc, all, on_reply, context);
 }
 
 static char **fake_channel(struct fake_machine *m, const char *name, size_t len) {
@@ -138,6 +142,37 @@ static void fake_count(struct fake_machine *m, struct fake_command *command) {
     command->on_reply = NULL;
 }
 
+/* A heartbeat: all machines live that the test has started, and whose connection has been up. */
+static void fake_beat(struct fake_command *command) {
+    char now[24];
+    snprintf(now, sizeof now, "%d", (int)fake_now_ms);
+    redisReply values[3 * FAKE_MACHINES], *list[3 * FAKE_MACHINES], *top[5];
+    redisReply text = {.type = REDIS_REPLY_STRING, .str = now, .len = strlen(now)};
+    redisReply empty = {.type = REDIS_REPLY_STRING, .str = now, .len = 0};
+    redisReply machines_list = {.type = REDIS_REPLY_ARRAY, .element = list};
+    redisReply none = {.type = REDIS_REPLY_ARRAY};
+    redisReply reply = {.type = REDIS_REPLY_ARRAY, .elements = 5, .element = top};
+    for (int i = 0; i < FAKE_MACHINES; i++) {
+        if (!machines[i].lives)
+            continue;
+        size_t at = machines_list.elements;
+        values[at] = (redisReply){
+            .type = REDIS_REPLY_STRING, .str = machines[i].id, .len = CONN_ID_NODE_LEN};
+        values[at + 1] = text;
+        values[at + 2] = empty;
+        for (int k = 0; k < 3; k++)
+            list[at + k] = &values[at + k];
+        machines_list.elements += 3;
+    }
+    redisReply life = {.type = REDIS_REPLY_STRING, .str = (char[]){"1"}, .len = 1};
+    top[0] = &life;
+    top[1] = top[2] = &text;
+    top[3] = &machines_list;
+    top[4] = &none;
+    command->on_reply(command->context, &reply);
+    command->on_reply = NULL;
+}
+
 /* Executes the first `count` commands of a machine; their answers come only with `answers`. */
 static void fake_execute(struct fake_machine *m, unsigned count, bool answers) {
     redisReply one = {.type = REDIS_REPLY_INTEGER, .integer = 1};
@@ -148,6 +183,9 @@ static void fake_execute(struct fake_machine *m, unsigned count, bool answers) {
                          (struct slice){command.args[2], command.lens[2]});
         if (answers && command.argc > 2 && strcmp(command.args[0], "PUBSUB") == 0)
             fake_count(m, &command);
+        if (answers && strcmp(command.args[0], "LEASE") == 0 &&
+            strcmp(command.args[1], "beat") == 0)
+            fake_beat(&command);
         m->count--;
         memmove(m->queue, m->queue + 1, m->count * sizeof *m->queue);
         if (answers) {
@@ -177,7 +215,7 @@ static void fake_cut(struct fake_machine *m) {
 static void fake_up(struct fake_machine *m, bool same_run) {
     struct redis_facts facts = {.same_run = same_run, .version = "7.0.15"};
     snprintf(facts.run_id, sizeof facts.run_id, "run %d", fake_run);
-    m->is_up = true;
+    m->is_up = m->lives = true;
     fake_confirm(m);
     m->events.up(m->events.user, 0, &facts);
 }

@@ -406,6 +406,17 @@ void leases_announced(struct node *node, unsigned server) {
     beat(lease);
 }
 
+bool leases_lives(const struct node *node, unsigned server, struct slice machine) {
+    return find(&node->leases->servers[server], machine) != NULL;
+}
+
+void leases_each(struct node *node, unsigned server, void (*f)(void *user, struct slice machine),
+                 void *user) {
+    const struct list *list = &node->leases->servers[server].list;
+    for (const struct list *link = list->next; link != list; link = link->next)
+        f(user, LIST_OWNER(link, struct machine, link)->entry.key);
+}
+
 bool leases_is_settled(const struct node *node, unsigned server, struct slice machine) {
     const struct lease *lease = &node->leases->servers[server];
     const struct machine *found = find(lease, machine);

@@ -4,8 +4,8 @@
  * machine, and subscribes them. outgoing.c publishes. peers.c recognises what has come twice or not
  * at all. direct.c is for single connections and machines. members.c, leases.c, history.c,
  * cluster_shared.c and cluster_sessions.c have the functions that are declared at the end. */
-#ifndef TIDEPROTOCOL_CLUSTER_NODE_NODE_PARTS_H
-#define TIDEPROTOCOL_CLUSTER_NODE_NODE_PARTS_H
+#ifndef TIDEWIRE_CLUSTER_NODE_NODE_PARTS_H
+#define TIDEWIRE_CLUSTER_NODE_NODE_PARTS_H
 
 #include "base/buffer.h"
 #include "base/deadlines.h"
@@ -275,6 +275,11 @@ void leases_lost(struct node *node, unsigned server);
 bool leases_is_registered(const struct node *node, unsigned server);
 /* The server has all members of this machine: the others learn it. */
 void leases_announced(struct node *node, unsigned server);
+/* Does another machine live, as far as this server has said last? */
+bool leases_lives(const struct node *node, unsigned server, struct slice machine);
+/* Calls f for each other machine that does. */
+void leases_each(struct node *node, unsigned server, void (*f)(void *user, struct slice machine),
+                 void *user);
 /* Has the machine announced its members since the server last lost data, or does it not live? The
  * same of all machines. */
 bool leases_is_settled(const struct node *node, unsigned server, struct slice machine);
@@ -326,8 +331,7 @@ void mirror_begin(struct cluster_room *room);
 void mirror_end(struct cluster_room *room);
 /* A PROTOCOL_MEMBERS in the room's channel, that of this machine as well, in any state of the room.
  */
-void mirror_message(struct cluster_room *room, const struct protocol_head *head,
-                    struct slice body);
+void mirror_message(struct cluster_room *room, const struct protocol_head *head, struct slice body);
 /* A machine has come, gone or announced its members. `is_new_life`: the server has lost data. */
 void mirror_machines_changed(struct node *node, unsigned server, bool is_new_life);
 

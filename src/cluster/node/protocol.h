@@ -5,8 +5,8 @@
  * which each kind has its own. A machine ignores versions and kinds that it does not know. Any
  * client of Redis can send such bytes, so every reader here checks all of them. Scripts that Redis
  * runs put a head, which the machine gives them, before what they publish. Any thread. */
-#ifndef TIDEPROTOCOL_CLUSTER_NODE_PROTOCOL_H
-#define TIDEPROTOCOL_CLUSTER_NODE_PROTOCOL_H
+#ifndef TIDEWIRE_CLUSTER_NODE_PROTOCOL_H
+#define TIDEWIRE_CLUSTER_NODE_PROTOCOL_H
 
 #include "base/conn_id.h"
 #include "base/packing.h"

@@ -13,8 +13,8 @@
 /* How often the server is asked, and when the wait is over. */
 enum { READY_ASK_MS = 50, READY_MAX_MS = 6000 };
 
-/* The machines of one server. */
-struct ready_server {
+/* One for each server. */
+struct ready {
     struct node *node;
     unsigned server;
     bool waits, is_asking;
@@ -30,23 +30,18 @@ struct missing {
     char *channel;
 };
 
-struct ready {
-    struct ready_server *adding; /* during peers_each() */
-    struct ready_server servers[];
-};
-
 static struct slice channel_of(struct node *node, struct slice machine) {
     return node_common_key(node, "ready", machine);
 }
 
 struct ready *ready_new(struct node *node) {
-    struct ready *ready = mem_zalloc(sizeof *ready + node->redis.count * sizeof *ready->servers);
+    struct ready *servers = mem_zalloc(node->redis.count * sizeof *servers);
     for (unsigned i = 0; i < node->redis.count; i++) {
-        ready->servers[i].node = node;
-        ready->servers[i].server = i;
-        list_init(&ready->servers[i].missing);
+        servers[i].node = node;
+        servers[i].server = i;
+        list_init(&servers[i].missing);
     }
-    return ready;
+    return servers;
 }
 
 static void forget(struct missing *missing) {
@@ -55,28 +50,28 @@ static void forget(struct missing *missing) {
     mem_free(missing);
 }
 
-static void forget_all(struct ready_server *server) {
+static void forget_all(struct ready *server) {
     while (!list_empty(&server->missing))
         forget(LIST_OWNER(server->missing.next, struct missing, link));
 }
 
 void ready_free(struct node *node) {
     for (unsigned i = 0; i < node->redis.count; i++)
-        forget_all(&node->ready->servers[i]);
+        forget_all(&node->ready[i]);
     mem_free(node->ready);
 }
 
 /* ---- asking ---- */
 
-static void ask(struct ready_server *server);
+static void ask(struct ready *server);
 
 static void on_ask(struct node *node, struct node_timer *timer) {
     (void)node;
-    ask(NODE_TIMER_OWNER(timer, struct ready_server, ask));
+    ask(NODE_TIMER_OWNER(timer, struct ready, ask));
 }
 
 /* Takes those off the list that have subscribed: pairs of channel and number. */
-static void take_counts(struct ready_server *server, const struct redisReply *reply) {
+static void take_counts(struct ready *server, const struct redisReply *reply) {
     if (reply->type != REDIS_REPLY_ARRAY)
         return;
     for (size_t i = 0; i + 1 < reply->elements; i += 2) {
@@ -96,7 +91,7 @@ static void take_counts(struct ready_server *server, const struct redisReply *re
 }
 
 static void on_counts(void *context, const struct redisReply *reply) {
-    struct ready_server *server = context;
+    struct ready *server = context;
     struct node *node = server->node;
     server->is_asking = false;
     if (reply == NULL || !server->waits)
@@ -108,7 +103,21 @@ static void on_counts(void *context, const struct redisReply *reply) {
         node_set_timer(node, &server->ask, node->now_ms + READY_ASK_MS, on_ask);
 }
 
-static void ask(struct ready_server *server) {
+/* Returns the number of those that live. */
+static size_t forget_dead(struct ready *server) {
+    size_t count = 0;
+    for (struct list *link = server->missing.next, *next; link != &server->missing; link = next) {
+        struct missing *missing = LIST_OWNER(link, struct missing, link);
+        next = link->next;
+        if (leases_lives(server->node, server->server, slice_of(missing->machine)))
+            count++;
+        else
+            forget(missing);
+    }
+    return count;
+}
+
+static void ask(struct ready *server) {
     struct node *node = server->node;
     if (!server->waits || server->is_asking)
         return;
@@ -116,9 +125,11 @@ static void ask(struct ready_server *server) {
         server->waits = false;
         return;
     }
-    size_t count = 0;
-    for (struct list *link = server->missing.next; link != &server->missing; link = link->next)
-        count++;
+    size_t count = forget_dead(server);
+    if (count == 0) {
+        server->waits = false;
+        return;
+    }
     struct slice *argv = mem_alloc((2 + count) * sizeof *argv), *at = argv;
     *at++ = slice_of("PUBSUB");
     *at++ = slice_of("SHARDNUMSUB");
@@ -132,31 +143,30 @@ static void ask(struct ready_server *server) {
 
 /* ---- events ---- */
 
-static void add(struct node *node, const char *machine, const uint64_t *numbers) {
-    (void)numbers;
+static void add(void *user, struct slice machine) {
+    struct ready *server = user;
     struct missing *missing = mem_zalloc(sizeof *missing);
-    struct slice channel = channel_of(node, (struct slice){machine, CONN_ID_NODE_LEN});
-    memcpy(missing->machine, machine, CONN_ID_NODE_LEN);
+    struct slice channel = channel_of(server->node, machine);
+    memcpy(missing->machine, machine.bytes, CONN_ID_NODE_LEN);
     missing->channel = mem_strndup(channel.bytes, channel.len);
-    list_append(&node->ready->adding->missing, &missing->link);
+    list_append(&server->missing, &missing->link);
 }
 
 void ready_up(struct node *node, unsigned number) {
-    struct ready_server *server = &node->ready->servers[number];
+    struct ready *server = &node->ready[number];
     node->redis.subscribe(node->redis.user, number, channel_of(node, node_id(node)));
     forget_all(server);
     server->waits = false;
     if (!node->servers[number].was_up)
         return;
-    node->ready->adding = server;
-    peers_each(node, add);
+    leases_each(node, number, add, server);
     server->waits = !list_empty(&server->missing);
     server->until_ms = node->now_ms + READY_MAX_MS;
     ask(server);
 }
 
 void ready_down(struct node *node, unsigned number) {
-    struct ready_server *server = &node->ready->servers[number];
+    struct ready *server = &node->ready[number];
     node_stop_timer(node, &server->ask);
     server->waits = false;
     if (node->servers[number].was_up)
@@ -164,6 +174,6 @@ void ready_down(struct node *node, unsigned number) {
 }
 
 bool ready_is(const struct node *node, unsigned server) {
-    const struct ready_server *state = &node->ready->servers[server];
+    const struct ready *state = &node->ready[server];
     return !state->waits || node->now_ms >= state->until_ms;
 }
