@@ -12,7 +12,7 @@ if redis_server.missing() then
   return
 end
 
-local UP = "^up 0 (%w+) redis"
+local UP = "^up 0 (%w+) %l+"
 
 --- Starts a driver for the URL, which comes up.
 local function connected(url)
@@ -29,7 +29,7 @@ describe("a connection to Redis", function()
 
   it("carries commands, answers, subscriptions and messages", function()
     local driver <close> = redis_driver.start(redis.url)
-    assert.equal("0 new redis 7", driver:wait("^up (0 new redis 7)"))
+    assert.equal("new", driver:wait("^up 0 (%w+) %l+ %d+%.%d+%.%d+ 1$"))
     driver:say("command 0 SET a 1")
     driver:wait("^reply OK$")
     driver:say("command 0 LPUSH a 1")
@@ -115,6 +115,40 @@ describe("a connection to Redis", function()
     driver:wait("^reply lost$")
     redis:continue()
     assert.equal("same", driver:wait(UP))
+  end)
+
+  it("is not away because this machine was stopped", function()
+    local driver <close> = connected(redis.url .. "?socket_timeout=0.1")
+    driver:pause()
+    loop.pass(0.4) -- longer than Redis may be silent
+    driver:continue()
+    driver:say("command 0 ECHO alive")
+    driver:wait("^reply alive$")
+    assert.equal(0, driver:count("^down"))
+  end)
+
+  it("is cut off when it is too slow for its messages, and comes back", function()
+    redis:command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 64kb 64kb 0")
+    local driver <close> = connected(redis.url)
+    driver:say("subscribe 0 tw:{1}:c:slow")
+    driver:wait("^subscribed")
+    driver:pause()
+    local sent = 0
+    repeat -- until the sockets are full and Redis has lost its patience
+      redis:command("EVAL", "for i = 1, 50 do "
+        .. "redis.call('SPUBLISH', 'tw:{1}:c:slow', ('x'):rep(20000)) end", "0")
+      sent = sent + 1
+    until redis:command("PUBSUB", "SHARDNUMSUB", "tw:{1}:c:slow"):find("0$") or sent == 500
+    driver:continue()
+    driver:wait("^down 0 it has .* the connection; was this machine too slow")
+    assert.equal("same", driver:wait(UP))
+    redis:command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
+  end)
+
+  it("tries each address of a name", function()
+    local driver <close> = connected((redis.url:gsub("127.0.0.1", "localhost")))
+    driver:say("command 0 PING")
+    driver:wait("^reply PONG$")
   end)
 
   it("says that the memory is full, until it is not", function()

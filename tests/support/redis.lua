@@ -13,8 +13,11 @@ local uv = require "luv"
 
 local redis = {}
 
--- The server is this program when it is called by its own name.
+-- The server is this program when it is called by its own name. TIDEWIRE_TEST_REDIS names another
+-- one, such as valkey-server.
 local function find()
+  local other = os.getenv("TIDEWIRE_TEST_REDIS")
+  if other then return process.find(other) end
   return process.find("redis-server") or process.find("redis-check-rdb")
 end
 

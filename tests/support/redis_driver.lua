@@ -23,16 +23,17 @@ local redis_driver = {}
 ---@return support.redis_driver
 function redis_driver.start(...)
   local self = setmetatable({ lines = {}, next = 1 }, Driver)
+  local pid
   local folder = os.getenv("TIDEWIRE_BUILD_DIR") or "build/debug"
   self.stdin, self.stdout = uv.new_pipe(), uv.new_pipe()
-  local err
-  self.process, err = uv.spawn(folder .. "/tests/redis_driver", {
+  self.process, pid = uv.spawn(folder .. "/tests/redis_driver", {
     args = { ... }, stdio = { self.stdin, self.stdout, 2 },
   }, function(code)
     self.exit_code = code
     self.process:close()
   end)
-  assert(self.process, err)
+  assert(self.process, pid)
+  self.pid = pid
   local rest = ""
   self.stdout:read_start(function(_, bytes)
     if not bytes then
@@ -70,6 +71,15 @@ function Driver:wait(pattern)
   end))
   if found[1] then return table.unpack(found, 1, found.n) end
   error(("no line %q in:\n%s"):format(pattern, table.concat(self.lines, "\n", self.next)), 2)
+end
+
+--- Stops it, as a busy machine would; `continue` lets it go on.
+function Driver:pause()
+  uv.kill(self.pid, "sigstop")
+end
+
+function Driver:continue()
+  uv.kill(self.pid, "sigcont")
 end
 
 --- How many of its lines match.

@@ -170,6 +170,8 @@ static void never_shows_the_password(void **state) {
         "redis://SECRET@h",
         "redis://h?password=%SECRET",
         "redis://h/1?password=SECRET&db=x",
+        "redis://u:p@SEC?RET@h",
+        "redis://u:p@SEC?db=1&RET@h",
         "redis://:1/?SECRET#@h",
     };
     (void)state;

@@ -356,16 +356,15 @@ bool redis_url_parse(const char *text, struct redis_url *url, const struct error
                                           "percent-encoded");
     struct slice place = take_until(&rest, "?#"), query = rest;
     bool good = url->is_unix ? read_path(place, url, error) : read_place(place, url, error);
-    bool has_secret = url->password != NULL;
     if (query.len > 0)
         slice_skip(&query, 1);
-    if (good && !starts_with(rest, '#'))
-        good = read_query(query, url, error);
-    /* Otherwise the sentence may have a part of the password. */
-    if (starts_with(rest, '#') || (!good && !has_secret && strchr(text, '@') != NULL))
-        return error_text_fail(error, "a \"#\", \"/\" or \"?\" in a user or a password must be "
-                                      "percent-encoded: %%23, %%2F, %%3F");
-    if (!good)
+    /* Such a query may be a part of a password, which no sentence and no name may have. */
+    bool is_cut = starts_with(rest, '#') || memrchr(query.bytes, '@', query.len) != NULL ||
+                  (!good && url->password == NULL && strchr(text, '@') != NULL);
+    if (is_cut)
+        return error_text_fail(error, "a \"#\", \"/\", \"?\" or \"@\" in a user, a password or an "
+                                      "option must be percent-encoded: %%23, %%2F, %%3F, %%40");
+    if (!good || !read_query(query, url, error))
         return false;
     if (url->user != NULL && url->password == NULL)
         return error_text_fail(error,

@@ -131,7 +131,7 @@ static void check_rights(struct cluster_report *report, struct cluster_ask *ask)
     static const char script[] =
         "local denied = {} "
         "for _, name in ipairs(ARGV) do "
-        "  local known, allowed = pcall(redis.acl_check_cmd, name, KEYS[1], '1', '1') "
+        "  local known, allowed = pcall(redis.acl_check_cmd, name, KEYS[1], KEYS[1], KEYS[1]) "
         "  if not (known and allowed) then table.insert(denied, '+' .. name:lower()) end "
         "end "
         "return table.concat(denied, ' ')";
