@@ -320,6 +320,7 @@ static int64_t read_answer(struct lease *lease, const struct redisReply *reply) 
         LIST_OWNER(link, struct machine, link)->is_listed = false;
     bool changed = read_machines(lease, machines, clock_ms, &wait);
     changed |= remove_absent(lease, &wait);
+    ready_registered(node, lease->server);
     read_sweeping(lease, sweeping, clock_ms);
     if (changed || is_new_life) {
         mirror_machines_changed(node, lease->server, is_new_life);

@@ -248,6 +248,9 @@ void direct_answer(struct node *node, const struct direct_asker *asker, enum lin
 struct ready *ready_new(struct node *node);
 void ready_free(struct node *node);
 void ready_up(struct node *node, unsigned server);
+/* The server has told which machines live, for the first time since it is up: before, this machine
+ * may not know all. */
+void ready_registered(struct node *node, unsigned server);
 void ready_down(struct node *node, unsigned server);
 /* May this machine publish on the server? False after an outage, for some seconds at most. */
 bool ready_is(const struct node *node, unsigned server);

@@ -117,6 +117,15 @@ static size_t forget_dead(struct ready *server) {
     return count;
 }
 
+static void add(void *user, struct slice machine) {
+    struct ready *server = user;
+    struct missing *missing = mem_zalloc(sizeof *missing);
+    struct slice channel = channel_of(server->node, machine);
+    memcpy(missing->machine, machine.bytes, CONN_ID_NODE_LEN);
+    missing->channel = mem_strndup(channel.bytes, channel.len);
+    list_append(&server->missing, &missing->link);
+}
+
 static void ask(struct ready *server) {
     struct node *node = server->node;
     if (!server->waits || server->is_asking)
@@ -143,25 +152,19 @@ static void ask(struct ready *server) {
 
 /* ---- events ---- */
 
-static void add(void *user, struct slice machine) {
-    struct ready *server = user;
-    struct missing *missing = mem_zalloc(sizeof *missing);
-    struct slice channel = channel_of(server->node, machine);
-    memcpy(missing->machine, machine.bytes, CONN_ID_NODE_LEN);
-    missing->channel = mem_strndup(channel.bytes, channel.len);
-    list_append(&server->missing, &missing->link);
-}
-
 void ready_up(struct node *node, unsigned number) {
     struct ready *server = &node->ready[number];
     node->redis.subscribe(node->redis.user, number, channel_of(node, node_id(node)));
     forget_all(server);
-    server->waits = false;
-    if (!node->servers[number].was_up)
+    server->waits = node->servers[number].was_up;
+    server->until_ms = node->now_ms + READY_MAX_MS;
+}
+
+void ready_registered(struct node *node, unsigned number) {
+    struct ready *server = &node->ready[number];
+    if (!server->waits || server->is_asking || !list_empty(&server->missing))
         return;
     leases_each(node, number, add, server);
-    server->waits = !list_empty(&server->missing);
-    server->until_ms = node->now_ms + READY_MAX_MS;
     ask(server);
 }
 
