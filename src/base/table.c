@@ -75,6 +75,13 @@ struct table_entry *table_any(const struct table *table) {
     return NULL;
 }
 
+void table_each(const struct table *table, void (*f)(void *user, struct table_entry *entry),
+                void *user) {
+    for (uint32_t i = 0; i < table->bucket_count; i++)
+        for (struct table_entry *entry = table->buckets[i]; entry != NULL; entry = entry->next)
+            f(user, entry);
+}
+
 void table_close(struct table *table) {
     mem_free(table->buckets);
     *table = (struct table){0};

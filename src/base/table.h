@@ -40,6 +40,10 @@ void table_remove(struct table *table, struct table_entry *entry);
 /* Any entry; NULL when the table is empty. */
 struct table_entry *table_any(const struct table *table);
 
+/* Calls f for each entry, in no order; f must not change the table. */
+void table_each(const struct table *table, void (*f)(void *user, struct table_entry *entry),
+                void *user);
+
 /* Frees the buckets; the entries are their owners'. */
 void table_close(struct table *table);
 

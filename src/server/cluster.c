@@ -6,7 +6,7 @@
 #include "server/workers/thread.h"
 
 /* How long the start waits for servers, and the end for the last messages. */
-enum { START_MS = 2000, END_MS = 2500 };
+enum { START_MS = 2000, END_MS = 2500, HURRY_MS = 200 };
 
 /* ---- the start ---- */
 
@@ -111,11 +111,11 @@ void cluster_leave(struct cluster *cluster) {
         cluster_link_leave(cluster->link);
 }
 
-void cluster_end(struct cluster *cluster) {
+void cluster_end(struct cluster *cluster, bool in_hurry) {
     if (cluster->link == NULL)
         return;
     cluster_link_leave(cluster->link);
-    wait_for(cluster, cluster_link_has_left, END_MS, NULL, NULL);
+    wait_for(cluster, cluster_link_has_left, in_hurry ? HURRY_MS : END_MS, NULL, NULL);
     cluster_link_stop(cluster->link);
     cosockets_stop(cluster->sockets);
     uv_run(cluster_link_loop(cluster->link), UV_RUN_DEFAULT);

@@ -33,8 +33,8 @@ bool cluster_start(struct cluster *cluster, uv_loop_t *loop, struct process *pro
 void cluster_wait(struct cluster *cluster, bool (*is_over)(void *user), void *user);
 /* The server drains: the machine leaves the cluster, and still publishes. */
 void cluster_leave(struct cluster *cluster);
-/* Ends the link, when what was published has gone; some seconds at most. All workers must have
- * ended. The loop must run once more. */
-void cluster_end(struct cluster *cluster);
+/* Ends the link, when what was published has gone; some seconds at most, or less in a hurry. All
+ * workers must have ended. The loop must run once more. */
+void cluster_end(struct cluster *cluster, bool in_hurry);
 
 #endif

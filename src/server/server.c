@@ -573,7 +573,7 @@ int server_run(const struct settings *settings) {
     drain_close(&server->drain);
     saving_close(&server->saving);
     end_workers(server, code);
-    cluster_end(&server->cluster);
+    cluster_end(&server->cluster, server->drain.phase == DRAIN_OVER);
     signals_release(&server->signals);
     uv_close((uv_handle_t *)&server->timer, NULL);
     notify_close(&server->notify);

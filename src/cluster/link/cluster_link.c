@@ -35,11 +35,12 @@ struct cluster_link {
     uv_timer_t timer; /* of the node's next turn */
     bool has_thread;
     atomic_uint asked;
-    atomic_uint tried;  /* servers that have been up or down */
-    atomic_uint leaves; /* calls of cluster_link_leave() */
-    atomic_uint left;   /* those that were done */
-    unsigned leaving;   /* those under way */
-    uint64_t has_tried; /* bits: servers */
+    atomic_uint tried;                   /* servers that have been up or down */
+    atomic_uint leaves;                  /* calls of cluster_link_leave() */
+    atomic_uint left;                    /* those that were done */
+    unsigned leaving;                    /* those under way */
+    uint64_t has_tried;                  /* bits: servers */
+    uint64_t down_at[REDIS_SERVERS_MAX]; /* loop time of each outage; 0: the server is up */
     struct queue_memory memory;
     struct redis_servers *servers;
     struct node *node;
@@ -60,9 +61,30 @@ static void note_tried(struct cluster_link *link, unsigned server) {
     link->on_change(link->user);
 }
 
+static void log_up(struct cluster_link *link, unsigned server, const struct redis_facts *facts) {
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "cluster_up");
+    log_str(&line, "server", redis_servers_figures(link->servers, server).name);
+    log_str(&line, "version", facts->version);
+    if (link->down_at[server] != 0)
+        log_num(&line, "seconds", (double)(uv_now(&link->loop) - link->down_at[server]) / 1000);
+    log_end(&line);
+    link->down_at[server] = 0;
+}
+
+static void log_down(struct cluster_link *link, unsigned server, const char *why) {
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "cluster_down");
+    log_str(&line, "server", redis_servers_figures(link->servers, server).name);
+    log_str(&line, "why", why);
+    log_end(&line);
+    link->down_at[server] = uv_now(&link->loop);
+}
+
 static void on_up(void *user, unsigned server, const struct redis_facts *facts) {
     struct cluster_link *link = user;
     struct redis_events events = node_events(link->node);
+    log_up(link, server, facts);
     node_set_time(link->node, uv_now(&link->loop));
     events.up(events.user, server, facts);
     note_tried(link, server);
@@ -72,6 +94,7 @@ static void on_up(void *user, unsigned server, const struct redis_facts *facts) 
 static void on_down(void *user, unsigned server, const char *why) {
     struct cluster_link *link = user;
     struct redis_events events = node_events(link->node);
+    log_down(link, server, why);
     node_set_time(link->node, uv_now(&link->loop));
     events.down(events.user, server, why);
     note_tried(link, server);

@@ -47,8 +47,21 @@ struct lease {
     struct list list;
 };
 
+/* A machine that has sent something, and that is not in the list: it may have begun just now. */
+struct heard {
+    struct list link;
+    char id[CONN_ID_NODE_LEN + 1];
+    bool is_asked; /* the next answer of the first server decides */
+};
+
+enum { HEARD_MAX = 64 };
+
 struct leases {
     bool has_left;
+    bool has_list; /* the first server's list has been read */
+    struct list heard;
+    unsigned heard_count;
+    char known[CONN_ID_NODE_LEN + 1]; /* a machine that is in a list; "": any */
     struct lease servers[];
 };
 
@@ -69,6 +82,7 @@ static uint64_t patience(const struct node *node) {
 struct leases *leases_new(struct node *node) {
     struct leases *leases =
         mem_zalloc(sizeof *leases + node->redis.count * sizeof *leases->servers);
+    list_init(&leases->heard);
     for (unsigned server = 0; server < node->redis.count; server++) {
         struct lease *lease = &leases->servers[server];
         lease->node = node;
@@ -84,10 +98,18 @@ static void forget(struct lease *lease, struct machine *machine) {
     mem_free(machine);
 }
 
+static void forget_heard(struct leases *leases, struct heard *heard) {
+    list_remove(&heard->link);
+    leases->heard_count--;
+    mem_free(heard);
+}
+
 void leases_free(struct leases *leases) {
     if (leases == NULL)
         return;
     const struct node *node = leases->servers[0].node;
+    while (!list_empty(&leases->heard))
+        forget_heard(leases, LIST_OWNER(leases->heard.next, struct heard, link));
     for (unsigned server = 0; server < node->redis.count; server++) {
         struct lease *lease = &leases->servers[server];
         while (!list_empty(&lease->list))
@@ -110,6 +132,11 @@ static bool lives(const struct node *node, struct slice id) {
     return false;
 }
 
+static void tell(const struct node *node, const char *id, bool is_alive) {
+    if (node->bus.machine != NULL)
+        node->bus.machine(node->bus.user, id, is_alive);
+}
+
 static void report(struct lease *lease, const char *id, bool is_alive) {
     struct node *node = lease->node;
     struct log_line line;
@@ -117,8 +144,7 @@ static void report(struct lease *lease, const char *id, bool is_alive) {
     log_str(&line, "node", id);
     log_end(&line);
     node->figures.machines += is_alive ? 1 : (uint64_t)-1;
-    if (node->bus.machine != NULL)
-        node->bus.machine(node->bus.user, id, is_alive);
+    tell(node, id, is_alive);
 }
 
 static struct machine *add(struct lease *lease, struct slice id) {
@@ -136,9 +162,61 @@ static struct machine *add(struct lease *lease, struct slice id) {
 static void remove_machine(struct lease *lease, struct machine *machine) {
     char id[CONN_ID_NODE_LEN + 1];
     memcpy(id, machine->id, sizeof id);
+    lease->node->leases->known[0] = '\0';
     forget(lease, machine);
     if (!lives(lease->node, slice_of(id)))
         report(lease, id, false);
+}
+
+/* ---- machines that have sent something ---- */
+
+static bool is_heard(const struct leases *leases, struct slice id) {
+    for (const struct list *link = leases->heard.next; link != &leases->heard; link = link->next)
+        if (slice_is(id, LIST_OWNER(link, struct heard, link)->id))
+            return true;
+    return false;
+}
+
+void leases_heard(struct node *node, struct slice id) {
+    struct leases *leases = node->leases;
+    if (memcmp(leases->known, id.bytes, CONN_ID_NODE_LEN) == 0)
+        return;
+    if (slice_equal(id, node_id(node)) || lives(node, id)) {
+        memcpy(leases->known, id.bytes, CONN_ID_NODE_LEN);
+        return;
+    }
+    if (leases->heard_count == HEARD_MAX || is_heard(leases, id))
+        return;
+    struct heard *heard = mem_zalloc(sizeof *heard);
+    memcpy(heard->id, id.bytes, CONN_ID_NODE_LEN);
+    list_append(&leases->heard, &heard->link);
+    leases->heard_count++;
+    tell(node, heard->id, true);
+    beat(&leases->servers[0]);
+}
+
+/* A heartbeat for the first server is sent. */
+static void ask_for_heard(struct leases *leases) {
+    for (struct list *link = leases->heard.next; link != &leases->heard; link = link->next)
+        LIST_OWNER(link, struct heard, link)->is_asked = true;
+}
+
+/* Its answer has been read. */
+static void judge_heard(struct node *node) {
+    struct leases *leases = node->leases;
+    for (struct list *link = leases->heard.next, *next; link != &leases->heard; link = next) {
+        next = link->next;
+        struct heard *heard = LIST_OWNER(link, struct heard, link);
+        if (!heard->is_asked)
+            continue;
+        if (!lives(node, slice_of(heard->id)))
+            tell(node, heard->id, false);
+        forget_heard(leases, heard);
+    }
+    if (!leases->has_list) {
+        leases->has_list = true;
+        tell(node, node->id, true);
+    }
 }
 
 /* ---- what an answer says ---- */
@@ -322,6 +400,8 @@ static int64_t read_answer(struct lease *lease, const struct redisReply *reply) 
     changed |= remove_absent(lease, &wait);
     ready_registered(node, lease->server);
     read_sweeping(lease, sweeping, clock_ms);
+    if (lease->server == 0)
+        judge_heard(node);
     if (changed || is_new_life) {
         mirror_machines_changed(node, lease->server, is_new_life);
         online_machines_changed(node, lease->server, is_new_life);
@@ -363,6 +443,8 @@ static void beat(struct lease *lease) {
              lease->announced);
     lease->is_under_way = true;
     lease->sent_at = node->now_ms;
+    if (lease->server == 0)
+        ask_for_heard(node->leases);
     const struct slice argv[] = {{"beat", 4}, node_id(node), slice_of(ready)};
     node->redis.call(node->redis.user, lease->server, REDIS_SCRIPT_LEASE,
                      node_common_key(node, "nodes", (struct slice){NULL, 0}), 3, argv, on_answer,

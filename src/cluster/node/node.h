@@ -42,7 +42,7 @@ struct node_bus {
     /* A user has a connection on any machine, or none any more. While a worker watches users; no
      * name: of no user it is known any more. */
     void (*online)(void *user, struct slice name, bool is_online);
-    /* Another machine has come, or is gone. */
+    /* Another machine has come, or is gone. With the own id: the list of machines has been read. */
     void (*machine)(void *user, const char *id, bool lives);
     /* A room's memory begins anew here: in this epoch, behind this offset. */
     void (*reset_memory)(void *user, struct slice room, uint64_t epoch, uint64_t offset);

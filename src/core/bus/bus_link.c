@@ -11,6 +11,12 @@
 
 /* ---- life ---- */
 
+/* Under the lock: a watch from before, such as of code at the top level of a script. */
+static void push_watch(void *user, struct table_entry *entry) {
+    struct wakeups wakeups = {0}; /* the link's thread looks when it starts */
+    bus_push_watch(user, entry->key, true, &wakeups);
+}
+
 void bus_open_link(struct bus *bus, size_t max_bytes, unsigned servers, link_server_fn *server_of,
                    void (*wake)(void *user), void *user) {
     uv_mutex_lock(&bus->link_wake.lock);
@@ -20,6 +26,7 @@ void bus_open_link(struct bus *bus, size_t max_bytes, unsigned servers, link_ser
     uv_mutex_lock(&bus->lock);
     bus->link = mem_alloc(sizeof *bus->link);
     link_open(bus->link, max_bytes, servers, server_of);
+    table_each(&bus->directory.watched, push_watch, bus);
     atomic_store(&bus->has_link, true);
     atomic_store(&bus->is_alone, false);
     uv_mutex_unlock(&bus->lock);
