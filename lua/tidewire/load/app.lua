@@ -153,7 +153,7 @@ local function cluster_of(report, dir, sources)
       return result
     end
   end
-  if next(own) then
+  if sources[3].cluster then
     report:error(report:place("cluster"), "cluster: it needs url, the URL of a Redis server, as in "
       .. '{ url = "redis://127.0.0.1:6379" }')
   end

@@ -48,19 +48,19 @@ struct lease {
 };
 
 /* A machine that has sent something, and that is not in the list: it may have begun just now. */
-struct heard {
+struct unlisted {
     struct list link;
     char id[CONN_ID_NODE_LEN + 1];
     bool is_asked; /* the next answer of the first server decides */
 };
 
-enum { HEARD_MAX = 64 };
+enum { UNLISTED_MAX = 64 };
 
 struct leases {
     bool has_left;
     bool has_list; /* the first server's list has been read */
-    struct list heard;
-    unsigned heard_count;
+    struct list unlisted;
+    unsigned unlisted_count;
     char known[CONN_ID_NODE_LEN + 1]; /* a machine that is in a list; "": any */
     struct lease servers[];
 };
@@ -82,7 +82,7 @@ static uint64_t patience(const struct node *node) {
 struct leases *leases_new(struct node *node) {
     struct leases *leases =
         mem_zalloc(sizeof *leases + node->redis.count * sizeof *leases->servers);
-    list_init(&leases->heard);
+    list_init(&leases->unlisted);
     for (unsigned server = 0; server < node->redis.count; server++) {
         struct lease *lease = &leases->servers[server];
         lease->node = node;
@@ -98,18 +98,18 @@ static void forget(struct lease *lease, struct machine *machine) {
     mem_free(machine);
 }
 
-static void forget_heard(struct leases *leases, struct heard *heard) {
-    list_remove(&heard->link);
-    leases->heard_count--;
-    mem_free(heard);
+static void forget_unlisted(struct leases *leases, struct unlisted *machine) {
+    list_remove(&machine->link);
+    leases->unlisted_count--;
+    mem_free(machine);
 }
 
 void leases_free(struct leases *leases) {
     if (leases == NULL)
         return;
     const struct node *node = leases->servers[0].node;
-    while (!list_empty(&leases->heard))
-        forget_heard(leases, LIST_OWNER(leases->heard.next, struct heard, link));
+    while (!list_empty(&leases->unlisted))
+        forget_unlisted(leases, LIST_OWNER(leases->unlisted.next, struct unlisted, link));
     for (unsigned server = 0; server < node->redis.count; server++) {
         struct lease *lease = &leases->servers[server];
         while (!list_empty(&lease->list))
@@ -170,14 +170,15 @@ static void remove_machine(struct lease *lease, struct machine *machine) {
 
 /* ---- machines that have sent something ---- */
 
-static bool is_heard(const struct leases *leases, struct slice id) {
-    for (const struct list *link = leases->heard.next; link != &leases->heard; link = link->next)
-        if (slice_is(id, LIST_OWNER(link, struct heard, link)->id))
+static bool is_unlisted(const struct leases *leases, struct slice id) {
+    for (const struct list *link = leases->unlisted.next; link != &leases->unlisted;
+         link = link->next)
+        if (slice_is(id, LIST_OWNER(link, struct unlisted, link)->id))
             return true;
     return false;
 }
 
-void leases_heard(struct node *node, struct slice id) {
+void leases_seen(struct node *node, struct slice id) {
     struct leases *leases = node->leases;
     if (memcmp(leases->known, id.bytes, CONN_ID_NODE_LEN) == 0)
         return;
@@ -185,33 +186,33 @@ void leases_heard(struct node *node, struct slice id) {
         memcpy(leases->known, id.bytes, CONN_ID_NODE_LEN);
         return;
     }
-    if (leases->heard_count == HEARD_MAX || is_heard(leases, id))
+    if (leases->unlisted_count == UNLISTED_MAX || is_unlisted(leases, id))
         return;
-    struct heard *heard = mem_zalloc(sizeof *heard);
-    memcpy(heard->id, id.bytes, CONN_ID_NODE_LEN);
-    list_append(&leases->heard, &heard->link);
-    leases->heard_count++;
-    tell(node, heard->id, true);
+    struct unlisted *machine = mem_zalloc(sizeof *machine);
+    memcpy(machine->id, id.bytes, CONN_ID_NODE_LEN);
+    list_append(&leases->unlisted, &machine->link);
+    leases->unlisted_count++;
+    tell(node, machine->id, true);
     beat(&leases->servers[0]);
 }
 
 /* A heartbeat for the first server is sent. */
-static void ask_for_heard(struct leases *leases) {
-    for (struct list *link = leases->heard.next; link != &leases->heard; link = link->next)
-        LIST_OWNER(link, struct heard, link)->is_asked = true;
+static void ask_for_unlisted(struct leases *leases) {
+    for (struct list *link = leases->unlisted.next; link != &leases->unlisted; link = link->next)
+        LIST_OWNER(link, struct unlisted, link)->is_asked = true;
 }
 
 /* Its answer has been read. */
-static void judge_heard(struct node *node) {
+static void judge_unlisted(struct node *node) {
     struct leases *leases = node->leases;
-    for (struct list *link = leases->heard.next, *next; link != &leases->heard; link = next) {
+    for (struct list *link = leases->unlisted.next, *next; link != &leases->unlisted; link = next) {
         next = link->next;
-        struct heard *heard = LIST_OWNER(link, struct heard, link);
-        if (!heard->is_asked)
+        struct unlisted *machine = LIST_OWNER(link, struct unlisted, link);
+        if (!machine->is_asked)
             continue;
-        if (!lives(node, slice_of(heard->id)))
-            tell(node, heard->id, false);
-        forget_heard(leases, heard);
+        if (!lives(node, slice_of(machine->id)))
+            tell(node, machine->id, false);
+        forget_unlisted(leases, machine);
     }
     if (!leases->has_list) {
         leases->has_list = true;
@@ -401,7 +402,7 @@ static int64_t read_answer(struct lease *lease, const struct redisReply *reply) 
     ready_registered(node, lease->server);
     read_sweeping(lease, sweeping, clock_ms);
     if (lease->server == 0)
-        judge_heard(node);
+        judge_unlisted(node);
     if (changed || is_new_life) {
         mirror_machines_changed(node, lease->server, is_new_life);
         online_machines_changed(node, lease->server, is_new_life);
@@ -444,7 +445,7 @@ static void beat(struct lease *lease) {
     lease->is_under_way = true;
     lease->sent_at = node->now_ms;
     if (lease->server == 0)
-        ask_for_heard(node->leases);
+        ask_for_unlisted(node->leases);
     const struct slice argv[] = {{"beat", 4}, node_id(node), slice_of(ready)};
     node->redis.call(node->redis.user, lease->server, REDIS_SCRIPT_LEASE,
                      node_common_key(node, "nodes", (struct slice){NULL, 0}), 3, argv, on_answer,

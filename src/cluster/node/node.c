@@ -232,7 +232,7 @@ static void on_message(void *user, unsigned server, struct slice channel, struct
         node->figures.damaged++;
         return;
     }
-    leases_heard(node, head.sender);
+    leases_seen(node, head.sender);
     if (partitions_room_of(channel, node->prefix, &name)) {
         struct cluster_room *room = rooms_find(node, name);
         if (room != NULL) /* else unsubscribed just now */

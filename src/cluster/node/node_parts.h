@@ -291,7 +291,7 @@ bool leases_all_settled(const struct node *node, unsigned server);
  * server has of it may be old. */
 bool leases_is_doubtful(const struct node *node, unsigned server, struct slice machine);
 /* This machine has sent something: it lives, unless the first server's list says otherwise. */
-void leases_heard(struct node *node, struct slice machine);
+void leases_seen(struct node *node, struct slice machine);
 void leases_leave(struct node *node);
 
 /* ---- sweeps.c: the members of machines that are gone ---- */
