@@ -69,7 +69,9 @@ void hub_cluster_answered(struct hub *hub, const struct mail *mail) {
         return;
     request->is_answered = true;
     request->status = (enum link_status)mail->code;
-    request->body = (struct slice){mem_strndup(mail->room.bytes, mail->room.len), mail->room.len};
+    if (mail->room.bytes != NULL)
+        request->body =
+            (struct slice){mem_strndup(mail->room.bytes, mail->room.len), mail->room.len};
     request->on_answer(request->user, request->context);
 }
 
