@@ -11,4 +11,6 @@ files["lua/types"] = { ignore = { "1..", "2..", "631" } }
 files["**/*_spec.lua"] = { std = "+busted" }
 files["tests/support"] = { std = "+busted" }
 files["tests/fixtures"] = { std = "lua54" }
-files["src/cluster/scripts"] = { std = "lua51", read_globals = { "redis", "KEYS", "ARGV" } }
+files["src/cluster/scripts"] = {
+  std = "lua51", read_globals = { "redis", "KEYS", "ARGV", "struct" },
+}

@@ -692,9 +692,11 @@ function Store:entries(max) end
 ---@return "full"|"busy"|nil message
 function Store:update(key, f, ttl) end
 
---- The store of this name, the same for all workers.
+--- The store of this name, the same for all workers. With `cluster` it is the same for all
+--- machines: its methods wait for Redis, and return nil and a sentence where it cannot be asked.
 ---@param name string
----@param options? { max_bytes?: tidewire.Size }  64 MiB by default; the first opening sets it
+---@param options? { max_bytes?: tidewire.Size, cluster?: boolean }  64 MiB by default; the first
+---  opening sets it
 ---@return tidewire.Store
 function tw.shared(name, options) end
 

@@ -33,21 +33,6 @@ void history_turn(struct node *node) {
     (void)node;
 }
 
-/* cluster_shared.c */
-struct cluster_shared *cluster_shared_new(struct node *node) {
-    (void)node;
-    return NULL;
-}
-void cluster_shared_free(struct cluster_shared *shared) {
-    (void)shared;
-}
-void cluster_shared_take(struct node *node, const struct link_item *item) {
-    node->bus.answer(node->bus.user, item->token, LINK_REFUSED, (struct slice){NULL, 0});
-}
-void cluster_shared_down(struct node *node, unsigned server) {
-    (void)node, (void)server;
-}
-
 /* cluster_sessions.c */
 struct cluster_sessions *cluster_sessions_new(struct node *node) {
     (void)node;
