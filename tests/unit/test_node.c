@@ -215,6 +215,7 @@ static void test_missed(void **state) {
     publish_many(2, "r", 11, 11);
     fake_settle();
     fake_expect(1, "r:1 r:2 q:1 r:11 ");
+    fake_pass(10);
     fake_cut(&machines[1]);
     publish_many(0, "r", 3, 5);
     publish_many(0, "unknown there", 1, 9);
@@ -229,11 +230,11 @@ static void test_missed(void **state) {
     fake_settle();
     fake_pass(1000);
     fake_settle();
-    assert_int_equal(figures(1).lost, 3);
-    publish_many(0, "r", 6, 6); /* which are not counted twice */
+    assert_int_equal(figures(1).lost, 4); /* with the one for all, the first of this machine */
+    publish_many(0, "r", 6, 6);           /* which are not counted twice */
     fake_settle();
     fake_expect(1, "r:12 r:6 ");
-    assert_int_equal(figures(1).lost, 3);
+    assert_int_equal(figures(1).lost, 4);
     assert_int_equal(figures(0).lost + figures(2).lost, 0);
 }
 
@@ -251,6 +252,7 @@ static void test_missed_twice(void **state) {
         snprintf(other, sizeof other, "%d", i);
     fake_member(1, LINK_JOINED, other, NUMBER);
     fake_settle();
+    fake_pass(10);
     fake_cut(&machines[1]);
     publish_many(0, "r", 3, 3);
     fake_settle();
@@ -268,6 +270,31 @@ static void test_missed_twice(void **state) {
     assert_non_null(strstr(got, ":9 "));
     mem_free(got);
     assert_int_equal(figures(1).lost, 1);
+}
+
+/* A machine of which nothing has come before: neither its first messages nor those before the first
+ * that comes are forgotten. Those from before this machine had subscribed are not missing. */
+static void test_missed_from_the_beginning(void **state) {
+    (void)state;
+    publish_many(0, "r", 1, 7);
+    publish_many(2, "r", 1, 7);
+    fake_settle();
+    fake_pass(10);
+    fake_member(1, LINK_JOINED, "r", NUMBER);
+    fake_settle();
+    fake_pass(10);
+    fake_cut(&machines[1]);
+    publish_many(0, "r", 8, 9);
+    publish_many(2, "r", 8, 10);
+    fake_settle();
+    fake_up(&machines[1], true);
+    publish_many(2, "r", 11, 11);
+    for (int i = 0; i < 5; i++) {
+        fake_settle();
+        fake_pass(1000);
+    }
+    fake_expect(1, "r:11 ");
+    assert_int_equal(figures(1).lost, 2 + 3);
 }
 
 static void test_full_queue(void **state) {
@@ -612,6 +639,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_hole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missed_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missed_from_the_beginning, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_queue_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),

@@ -144,6 +144,8 @@ static void on_up(void *user, unsigned server, const struct redis_facts *facts) 
     online_up(node, server);
     history_up(node, server);
     rooms_up(node, server);
+    if (server == COMMON_SERVER && node->since_ms == 0)
+        node->since_ms = node->now_ms;
     state->was_up = true;
     node->bus.server_state(node->bus.user, server, true);
 }
@@ -174,10 +176,12 @@ static void on_subscribed(void *user, unsigned server, struct slice channel) {
         online_subscribed(node, server);
 }
 
-struct senders *node_senders(struct node *node, struct slice channel) {
+struct senders *node_senders(struct node *node, struct slice channel, uint64_t *since_ms) {
     struct slice name;
+    *since_ms = node->since_ms;
     if (partitions_room_of(channel, node->prefix, &name)) {
         struct cluster_room *room = rooms_find(node, name);
+        *since_ms = room == NULL ? 0 : room->since_ms;
         return room == NULL ? NULL : &room->senders;
     }
     return slice_is(channel, node->channel_all)   ? &node->all_senders

@@ -61,10 +61,10 @@ enum { COMMON_SERVER = 0 };
 /* What messages carry numbers for: each partition, tw.broadcast, and all single machines. */
 enum { LANE_ALL = PARTITIONS, LANE_DIRECT, LANES };
 
-/* The last sequence of one sender in one channel. */
+/* The first and the last sequence of one sender in one channel that have come. */
 struct sender {
     uint32_t peer; /* its serial number: peers.c */
-    uint64_t sequence;
+    uint64_t first, last;
 };
 
 struct senders {
@@ -87,6 +87,7 @@ struct node {
     struct buffer key; /* node_key() */
     char *channel_all, *channel_own;
     struct senders all_senders; /* in the channel of all */
+    uint64_t since_ms;          /* monotonic: when the first server was up for the first time */
     struct list rooms;          /* all struct cluster_room */
     struct table rooms_by_name; /* the same */
     struct list reading;        /* rooms that wait until their parts may read */
@@ -120,8 +121,9 @@ struct slice node_id(const struct node *node);
 /* "PREFIX:{PARTITION}:KIND:NAME" of a room's partition; valid until the next call of one of the
  * two. */
 struct slice node_key(struct node *node, unsigned partition, const char *kind, struct slice name);
-/* The senders of a channel that this machine has subscribed, or NULL. */
-struct senders *node_senders(struct node *node, struct slice channel);
+/* The senders of a channel that this machine has subscribed, and since when (monotonic ms; 0: it
+ * was never confirmed), or NULL. */
+struct senders *node_senders(struct node *node, struct slice channel, uint64_t *since_ms);
 /* "PREFIX:KIND:NAME" */
 struct slice node_common_key(struct node *node, const char *kind, struct slice name);
 
@@ -142,6 +144,7 @@ struct cluster_room {
     unsigned partition, server;
     enum room_state state;
     bool is_subscribed;    /* the server has said so, since its last outage began */
+    uint64_t since_ms;     /* monotonic: when it said so for the first time */
     uint32_t holds;        /* how many need it: members, watches, requests */
     uint32_t watches;      /* of these, watches */
     unsigned parts;        /* READING: how many have not called rooms_part_done() */
@@ -187,10 +190,9 @@ struct sink *outgoing_begin(struct node *node, unsigned lane, enum protocol_kind
 void outgoing_end(struct node *node, unsigned server);
 void outgoing_up(struct node *node);
 void outgoing_turn(struct node *node);
-/* Packs name and sequence of each channel in which more was published than these numbers say, by
- * lane; of lanes without a number none, and not more than so many bytes. */
-void outgoing_since(const struct node *node, const uint64_t numbers[LANES], struct sink *out,
-                    size_t max_bytes);
+/* Packs channel, sequence and age in milliseconds of each message that a server has confirmed since
+ * so long, the newest first, up to so many bytes. */
+void outgoing_since(const struct node *node, uint64_t ms, struct sink *out, size_t max_bytes);
 void outgoing_figures(const struct node *node, struct node_figures *out);
 /* Has everything been published? */
 bool outgoing_is_empty(const struct node *node);
@@ -203,12 +205,12 @@ void peers_free(struct peers *peers);
  * channel that are missing before it. */
 bool peers_accept(struct node *node, unsigned lane, const struct protocol_head *head,
                   struct senders *senders);
-/* Counts messages of a channel that are missing, if the machine's last one has this sequence. */
-void peers_compare(struct node *node, struct slice machine, struct senders *senders,
-                   uint64_t sequence);
-/* Calls f for each machine that has sent something, with the last number in each lane. */
-void peers_each(struct node *node,
-                void (*f)(struct node *node, const char *machine, const uint64_t *numbers));
+/* A machine has published a message with this sequence in a channel, of later ones this function
+ * knows already. Returns how many of the channel are missing that it did not know of. */
+uint64_t peers_compare(struct node *node, struct slice machine, struct senders *senders,
+                       uint64_t sequence);
+/* Counts and logs messages of a machine that have not come. */
+void peers_note_lost(struct node *node, const char *machine, uint64_t count);
 void peers_close_senders(struct senders *senders);
 
 /* ---- direct.c: for single connections and machines ---- */

@@ -20,15 +20,20 @@ enum { WINDOW = 1024 * 1024 };
 /* How long a server is spared that has refused a message, and how often the queue looks whether it
  * may send. */
 enum { REFUSED_MS = 200, READY_LOOK_MS = 50 };
-/* Channels whose sequence is known; those that one question may be about; the memory of an entry
+/* Channels whose sequence is known; messages that missed.c may be asked for; the memory of an entry
  * beside its bytes. */
-enum { CHANNELS_MAX = 65536, SINCE_MAX = 16384, ENTRY_COST = 96 };
+enum {
+    CHANNELS_MAX = 65536,
+    CONFIRMED_MIN = 64,
+    CONFIRMED_MAX = 16384 /* powers of two */,
+    ENTRY_COST = 96
+};
 
 struct entry {
     struct list link;
     struct queue *queue;
     struct channel *channel;
-    uint64_t number, sequence;
+    uint64_t sequence;
     bool is_sent; /* not confirmed; it may be sent again */
     size_t len;
     char bytes[];
@@ -50,11 +55,15 @@ struct queue {
 struct channel {
     struct table_entry entry; /* its key is the name */
     struct list link;         /* the one that was not used for longest is the first */
-    unsigned lane;
-    uint32_t entries; /* in queues */
+    uint32_t uses;            /* by entries and confirmations */
     uint64_t sequence;
-    uint64_t confirmed_number, confirmed_sequence; /* of the last message that the server has got */
     char name[];
+};
+
+/* A message that the server has got. */
+struct confirmation {
+    struct channel *channel;
+    uint64_t sequence, at_ms;
 };
 
 struct outgoing {
@@ -63,8 +72,11 @@ struct outgoing {
     struct list channel_list;
     struct buffer payload; /* of the message between outgoing_begin() and outgoing_end() */
     struct buffer_sink sink;
-    struct channel *channel; /* the same message's */
-    size_t bytes;            /* of all queues */
+    struct channel *channel;        /* the same message's */
+    size_t bytes;                   /* of all queues */
+    struct confirmation *confirmed; /* a ring of the last ones */
+    uint64_t confirmations;         /* how many there have been */
+    uint32_t capacity;              /* of the ring */
     bool logged_dropped;
     struct queue queues[];
 };
@@ -98,7 +110,7 @@ static void entry_free(struct entry *entry) {
     queue->bytes -= cost_of(entry);
     queue->count--;
     outgoing->bytes -= cost_of(entry);
-    entry->channel->entries--;
+    entry->channel->uses--;
     mem_free(entry);
 }
 
@@ -118,13 +130,14 @@ void outgoing_free(struct outgoing *outgoing) {
     while (!list_empty(&outgoing->channel_list))
         forget_channel(outgoing, LIST_OWNER(outgoing->channel_list.next, struct channel, link));
     table_close(&outgoing->channels);
+    mem_free(outgoing->confirmed);
     buffer_free(&outgoing->payload);
     mem_free(outgoing);
 }
 
 /* ---- adding ---- */
 
-static struct channel *use_channel(struct outgoing *outgoing, unsigned lane, struct slice name) {
+static struct channel *use_channel(struct outgoing *outgoing, struct slice name) {
     struct table_entry *entry = table_find(&outgoing->channels, name);
     struct channel *channel;
     if (entry != NULL) {
@@ -134,12 +147,11 @@ static struct channel *use_channel(struct outgoing *outgoing, unsigned lane, str
         channel = list_empty(&outgoing->channel_list)
                       ? NULL
                       : LIST_OWNER(outgoing->channel_list.next, struct channel, link);
-        if (outgoing->channels.count >= CHANNELS_MAX && channel->entries == 0)
+        if (outgoing->channels.count >= CHANNELS_MAX && channel->uses == 0)
             forget_channel(outgoing, channel);
         channel = mem_zalloc(sizeof *channel + name.len);
         memcpy(channel->name, name.bytes, name.len);
         channel->entry.key = (struct slice){channel->name, name.len};
-        channel->lane = lane;
         table_add(&outgoing->channels, &channel->entry);
     }
     list_append(&outgoing->channel_list, &channel->link);
@@ -168,7 +180,7 @@ static bool drop_oldest(struct node *node) {
 struct sink *outgoing_begin(struct node *node, unsigned lane, enum protocol_kind kind,
                             struct slice channel) {
     struct outgoing *outgoing = node->outgoing;
-    outgoing->channel = use_channel(outgoing, lane, channel);
+    outgoing->channel = use_channel(outgoing, channel);
     struct protocol_head head = {kind, node_id(node), ++outgoing->numbers[lane],
                                  ++outgoing->channel->sequence};
     buffer_drop(&outgoing->payload, outgoing->payload.len);
@@ -183,11 +195,10 @@ void outgoing_end(struct node *node, unsigned server) {
     struct entry *entry = mem_alloc(sizeof *entry + len);
     *entry = (struct entry){.queue = queue,
                             .channel = outgoing->channel,
-                            .number = outgoing->numbers[outgoing->channel->lane],
                             .sequence = outgoing->channel->sequence,
                             .len = len};
     memcpy(entry->bytes, buffer_start(&outgoing->payload), len);
-    entry->channel->entries++;
+    entry->channel->uses++;
     while (outgoing->bytes + cost_of(entry) > node->backlog_max && drop_oldest(node))
         ;
     list_append(&queue->entries, &entry->link);
@@ -208,6 +219,22 @@ static bool is_for_later(const struct redisReply *reply) {
         if (strncmp(reply->str, words[i], strlen(words[i])) == 0)
             return true;
     return false;
+}
+
+static void note_confirmed(struct node *node, const struct entry *entry) {
+    struct outgoing *outgoing = node->outgoing;
+    if (outgoing->confirmations == outgoing->capacity && outgoing->capacity < CONFIRMED_MAX) {
+        outgoing->capacity = outgoing->capacity == 0 ? CONFIRMED_MIN : outgoing->capacity * 2;
+        outgoing->confirmed =
+            mem_realloc(outgoing->confirmed, outgoing->capacity * sizeof *outgoing->confirmed);
+    }
+    struct confirmation *slot =
+        &outgoing->confirmed[outgoing->confirmations & (outgoing->capacity - 1)];
+    if (outgoing->confirmations >= outgoing->capacity)
+        slot->channel->uses--;
+    *slot = (struct confirmation){entry->channel, entry->sequence, node->now_ms};
+    slot->channel->uses++;
+    outgoing->confirmations++;
 }
 
 static void on_published(void *context, const struct redisReply *reply) {
@@ -231,8 +258,7 @@ static void on_published(void *context, const struct redisReply *reply) {
         log_end(&line);
     } else {
         node->figures.published++;
-        entry->channel->confirmed_number = entry->number;
-        entry->channel->confirmed_sequence = entry->sequence;
+        note_confirmed(node, entry);
     }
     entry_free(entry);
 }
@@ -297,22 +323,22 @@ bool outgoing_is_empty(const struct node *node) {
     return node->outgoing->bytes == 0;
 }
 
-void outgoing_since(const struct node *node, const uint64_t numbers[LANES], struct sink *out,
-                    size_t max_bytes) {
-    const struct list *list = &node->outgoing->channel_list;
-    unsigned steps = SINCE_MAX;
-    for (const struct list *link = list->prev; link != list && steps > 0; link = link->prev) {
-        steps--;
-        const struct channel *channel = LIST_OWNER(link, struct channel, link);
-        struct slice name = channel->entry.key;
-        if (numbers[channel->lane] == 0 || channel->confirmed_number <= numbers[channel->lane])
-            continue;
-        size_t bytes = name.len + 2 * 10; /* and two packed numbers */
-        if (bytes > max_bytes)
+void outgoing_since(const struct node *node, uint64_t ms, struct sink *out, size_t max_bytes) {
+    const struct outgoing *outgoing = node->outgoing;
+    uint64_t kept =
+        outgoing->confirmations < outgoing->capacity ? outgoing->confirmations : outgoing->capacity;
+    for (uint64_t i = 1; i <= kept; i++) {
+        const struct confirmation *confirmation =
+            &outgoing->confirmed[(outgoing->confirmations - i) & (outgoing->capacity - 1)];
+        struct slice name = confirmation->channel->entry.key;
+        uint64_t age_ms = node->now_ms - confirmation->at_ms;
+        size_t bytes = name.len + 3 * 10; /* and three packed numbers */
+        if (age_ms > ms || bytes > max_bytes)
             return;
         max_bytes -= bytes;
         pack_text(out, name.bytes, name.len);
-        pack_number(out, channel->confirmed_sequence);
+        pack_number(out, confirmation->sequence);
+        pack_number(out, age_ms);
     }
 }
 

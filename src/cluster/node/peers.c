@@ -106,36 +106,33 @@ void peers_close_senders(struct senders *senders) {
     *senders = (struct senders){0};
 }
 
-static void note_lost(struct node *node, const struct peer *peer, uint64_t count) {
+void peers_note_lost(struct node *node, const char *machine, uint64_t count) {
     struct log_line line;
     node->figures.lost += count;
     log_begin_limited(&line, LOG_WARN, "cluster_lost");
-    log_str(&line, "machine", peer->id);
+    log_str(&line, "machine", machine);
     log_int(&line, "messages", (int64_t)count);
     log_str(&line, "why", "messages of this machine did not arrive");
     log_end(&line);
 }
 
-void peers_compare(struct node *node, struct slice machine, struct senders *senders,
-                   uint64_t sequence) {
-    struct table_entry *entry = table_find(&node->peers->by_id, machine);
-    if (entry == NULL)
-        return;
-    const struct peer *peer = TABLE_OWNER(entry, struct peer, entry);
+uint64_t peers_compare(struct node *node, struct slice machine, struct senders *senders,
+                       uint64_t sequence) {
+    const struct peer *peer = find(node->peers, machine);
     struct sender *sender = find_sender(senders, peer->serial);
-    if (sender == NULL || sequence <= sender->sequence)
-        return;
-    note_lost(node, peer, sequence - sender->sequence);
-    sender->sequence = sequence;
-}
-
-void peers_each(struct node *node,
-                void (*f)(struct node *node, const char *machine, const uint64_t *numbers)) {
-    const struct list *list = &node->peers->list;
-    for (const struct list *link = list->next; link != list; link = link->next) {
-        const struct peer *peer = LIST_OWNER(link, struct peer, link);
-        f(node, peer->id, peer->numbers);
+    uint64_t missing = 1;
+    if (sender == NULL) {
+        add_sender(senders, (struct sender){peer->serial, sequence, sequence});
+    } else if (sequence > sender->last) {
+        missing = sequence - sender->last;
+        sender->last = sequence;
+    } else if (sequence < sender->first) {
+        missing = sender->first - sequence;
+        sender->first = sequence;
+    } else {
+        missing = 0;
     }
+    return missing;
 }
 
 bool peers_accept(struct node *node, unsigned lane, const struct protocol_head *head,
@@ -150,11 +147,13 @@ bool peers_accept(struct node *node, unsigned lane, const struct protocol_head *
     peer->numbers[lane] = head->number;
     struct sender *sender = find_sender(senders, peer->serial);
     if (sender == NULL) {
-        add_sender(senders, (struct sender){peer->serial, head->sequence});
+        add_sender(senders, (struct sender){peer->serial, head->sequence, head->sequence});
         return true;
     }
-    if (head->sequence > sender->sequence + 1)
-        note_lost(node, peer, head->sequence - sender->sequence - 1);
-    sender->sequence = head->sequence;
+    if (head->sequence > sender->last + 1)
+        peers_note_lost(node, peer->id, head->sequence - sender->last - 1);
+    if (head->sequence < sender->last) /* the sender had forgotten the channel */
+        sender->first = head->sequence;
+    sender->last = head->sequence;
     return true;
 }

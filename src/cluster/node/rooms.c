@@ -202,6 +202,8 @@ void rooms_subscribed(struct node *node, struct slice name) {
     if (room == NULL)
         return;
     room->is_subscribed = true;
+    if (room->since_ms == 0)
+        room->since_ms = node->now_ms;
     read_soon(room);
 }
 
