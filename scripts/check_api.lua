@@ -75,6 +75,14 @@ local function pool_figures()
   return figures
 end
 
+---The figures of the link to other machines, which tw.stats() adds.
+local function cluster_figures()
+  local figures = {}
+  local source = read("src/cluster/node/node.h")
+  for name in source:gmatch 'X%(([%l_]+), "' do figures[name] = 0 end
+  return figures
+end
+
 ---Stands for whatever C may give: can be called, and has itself under every name.
 local blank = setmetatable({}, { __call = function() end })
 getmetatable(blank).__index = function() return blank end
@@ -87,7 +95,7 @@ end
 package.path = top .. "/lua/?.lua;" .. top .. "/lua/?/init.lua;" .. package.path
 package.preload["tidewire.core"] = function()
   return fake { version = "0", worker = 0, senders = {}, stats = core_stats,
-    pool_figures = pool_figures }
+    pool_figures = pool_figures, cluster_figures = cluster_figures }
 end
 package.preload["tidewire.json_c"] = function() return fake { null = {} } end
 package.preload["tidewire.jwt_c"] = function() return fake {} end

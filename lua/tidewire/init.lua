@@ -72,6 +72,9 @@ function tw.stats()
   for name, value in pairs(core.pool_figures()) do
     stats["pool_" .. name] = value
   end
+  for name, value in pairs(core.cluster_figures()) do
+    stats["cluster_" .. name] = value
+  end
   return stats
 end
 

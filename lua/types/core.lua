@@ -325,6 +325,10 @@ function core.cluster_answer(request) end
 ---@param request integer
 function core.cluster_forget(request) end
 
+--- The figures of the link to other machines, by their names; empty: there is none.
+---@return table<string, integer>
+function core.cluster_figures() end
+
 --- Does a join have to wait until the room is live on this machine ("room_sync")?
 ---@param room string
 ---@return boolean

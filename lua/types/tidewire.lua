@@ -783,6 +783,22 @@ function tw.stats() end
 ---@field pool_refused integer         calls that found the queue full
 ---@field pool_wait_seconds number     the sum of the times in queues, and in threads
 ---@field pool_run_seconds number
+---@field cluster_published? integer   messages to other machines; cluster_…: only in a cluster
+---@field cluster_received? integer
+---@field cluster_resent? integer      published again: the connection was lost before the answer
+---@field cluster_duplicates? integer  that had come before
+---@field cluster_lost? integer        that did not come
+---@field cluster_dropped? integer     that this machine could not publish
+---@field cluster_healed? integer      that did not come and were read from a room's memory
+---@field cluster_damaged? integer     that this version cannot read
+---@field cluster_outages? integer     times that a Redis server was away
+---@field cluster_queue_bytes? integer
+---@field cluster_queue_messages? integer
+---@field cluster_rooms? integer       that concern this machine
+---@field cluster_rooms_live? integer  of these, subscribed and read
+---@field cluster_machines? integer    others that live
+---@field cluster_members? integer     of rooms, on other machines
+---@field cluster_servers_up? integer  Redis servers that can be reached
 ---@field upstreams integer            clients of tw.connect open now
 ---@field upstreams_opened integer
 ---@field upstream_messages_received integer

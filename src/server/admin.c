@@ -14,6 +14,7 @@
 #include "net/listen/acceptor.h"
 #include "net/socket/admission.h"
 #include "server/admin_access.h"
+#include "server/admin_cluster.h"
 #include "server/admin_pools.h"
 #include "server/resources.h"
 #include "tidewire_version.h"
@@ -233,6 +234,7 @@ static void metrics(struct admin *admin, struct http *http) {
     add_turns(&text, &total);
     add_refusals(admin, &text);
     admin_pools_metrics(admin->process->pools, &text);
+    admin_cluster_metrics(admin->process->link, &text);
     add_seconds(&text, "uptime_seconds", "Time since the start.",
                 clock_monotonic_seconds() - admin->process->started_at);
     add_count(&text, "resident_bytes", "gauge", "Memory of the process.",
@@ -337,6 +339,7 @@ static void stats_json(struct admin *admin, struct http *http,
     add_refusal_lists(admin, &text);
     add_turn_list(&text, &total);
     admin_pools_json(admin->process->pools, &text);
+    admin_cluster_json(admin->process->link, &text);
     if (admin->process->tls != NULL)
         buffer_printf(&text, "\"certificate_expires_at\":%" PRId64 ",",
                       tls_server_ends_at(admin->process->tls));
@@ -385,6 +388,14 @@ static void health(struct admin *admin, struct http *http) {
     log_str(&line, "why", why);
     log_end(&line);
     http_respond_text(http, 503, SAFE_HEADERS, why);
+}
+
+/* A machine without the others still serves its clients. */
+static void ready(struct admin *admin, struct http *http) {
+    char body[64];
+    snprintf(body, sizeof body, "%s%s", admin->draining ? "draining" : "ready",
+             admin_cluster_state(admin->process->link));
+    http_respond_text(http, admin->draining ? 503 : 200, SAFE_HEADERS, body);
 }
 
 static void respond_stats(struct admin *admin) {
@@ -449,8 +460,7 @@ static void on_request(void *user, struct http *http, const struct request *requ
     else if (slice_is(request->path, "/healthz"))
         health(admin, http);
     else if (slice_is(request->path, "/readyz"))
-        http_respond_text(http, admin->draining ? 503 : 200, SAFE_HEADERS,
-                          admin->draining ? "draining" : "ready");
+        ready(admin, http);
     else if (slice_is(request->path, "/metrics"))
         metrics(admin, http);
     else if (slice_is(request->path, "/stats"))

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "net/cosocket/cosockets.h"
+#include "server/admin_cluster.h"
 #include "server/workers/thread.h"
 
 /* How long the start waits for servers, and the end for the last messages. */
@@ -73,6 +74,7 @@ bool cluster_start(struct cluster *cluster, uv_loop_t *loop, struct process *pro
         cluster->timer.data = cluster;
         open_link(cluster, process->bus, app, urls);
         process->link = cluster->link;
+        bus_set_link_figures(process->bus, admin_cluster_each, cluster->link);
         struct cosocket_functions sockets = cosockets_functions(cluster->sockets);
         good = cluster_link_start(cluster->link, &sockets, thread_start) ||
                error_text_fail(error, "cluster: a thread could not be started");

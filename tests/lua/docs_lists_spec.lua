@@ -286,10 +286,22 @@ describe("the admin address", function()
     for name in counters:gmatch("X%(([%l_]+), ") do names[name .. "_total"] = true end
     for name in gauges:gmatch("X%(([%l_]+), ") do names[name] = true end
     for name in admin:gmatch('add_count%(&?text, "([%l_]+)"') do names[name] = true end
+    local node = sources.read("src/cluster/node/node.h")
+    for name in node:match("NODE_COUNTERS%(X%)(.-)\n\n"):gmatch("X%(([%l_]+), ") do
+      names["cluster_" .. name .. "_total"] = true
+    end
+    for name in node:match("NODE_GAUGES%(X%)(.-)\n\n"):gmatch("X%(([%l_]+), ") do
+      names["cluster_" .. name] = true
+    end
+    for name in sources.read("src/server/admin_cluster.c"):gmatch('"(server_[%l_]+)"') do
+      names["cluster_" .. name] = true
+    end
     for name in admin:gmatch('%[REFUSAL_%u+%] =%s*{"([%l_]+)"') do
       names[name .. "_total"] = true
     end
-    for _, name in ipairs({ "operating", "scripting", "configuration", "recipes", "proxies" }) do
+    for _, name in ipairs({
+      "operating", "scripting", "configuration", "recipes", "proxies", "cluster",
+    }) do
       for metric in page(name):gmatch("`tidewire_([%l_]+)`") do
         assert.is_true(names[metric], ("docs/%s.md names tidewire_%s"):format(name, metric))
       end

@@ -302,6 +302,7 @@ local function add_server(world, core)
   function core.loaded(app, problems) world.loaded = { app = app, problems = problems } end
   function core.stats() return copy(world.stats) end
   function core.pool_figures() return { calls = 0 } end
+  function core.cluster_figures() return {} end
   function core.time() return 1.7e9 + world:now() end
   function core.monotonic() return world:now() end
   function core.environment() return copy(world.environ) end

@@ -65,6 +65,7 @@ static void log_up(struct cluster_link *link, unsigned server, const struct redi
     struct log_line line;
     log_begin(&line, LOG_INFO, "cluster_up");
     log_str(&line, "server", redis_servers_figures(link->servers, server).name);
+    log_str(&line, "kind", facts->is_valkey ? "Valkey" : "Redis");
     log_str(&line, "version", facts->version);
     if (link->down_at[server] != 0)
         log_num(&line, "seconds", (double)(uv_now(&link->loop) - link->down_at[server]) / 1000);

@@ -49,6 +49,16 @@ _Atomic uint64_t *bus_link_backlog(struct bus *bus) {
     return &bus->link_backlog;
 }
 
+void bus_set_link_figures(struct bus *bus, bus_figures_fn *figures, void *user) {
+    bus->link_figures = figures;
+    bus->link_figures_user = user;
+}
+
+void bus_link_figures(const struct bus *bus, bus_figure_fn *add, void *context) {
+    if (bus->link_figures != NULL)
+        bus->link_figures(bus->link_figures_user, add, context);
+}
+
 /* ---- items ---- */
 
 void bus_push_item(struct bus *bus, struct link_item *item, struct wakeups *wakeups) {

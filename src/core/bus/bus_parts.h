@@ -59,11 +59,13 @@ struct bus {
     struct endpoint_counts *counts; /* of all announced connections */
     uint64_t announced;             /* how many there have been */
     struct room_memory memory;
-    bool logged_memory;        /* the log says that it is full */
-    atomic_bool remembers;     /* rooms of some names have a memory */
-    _Atomic uint64_t sweep_at; /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
-    struct link *link;         /* to other machines; NULL: none */
-    struct bus_wake link_wake; /* of its thread */
+    bool logged_memory;           /* the log says that it is full */
+    atomic_bool remembers;        /* rooms of some names have a memory */
+    _Atomic uint64_t sweep_at;    /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
+    struct link *link;            /* to other machines; NULL: none */
+    struct bus_wake link_wake;    /* of its thread */
+    bus_figures_fn *link_figures; /* NULL: there is no link */
+    void *link_figures_user;
     _Atomic uint64_t link_backlog; /* bytes of queues that its thread has made: queue_memory.h */
     struct bus_worker workers[BUS_MAX_WORKERS];
 };

@@ -336,6 +336,8 @@ typedef void hub_answer_fn(void *user, uint64_t context);
 
 /* Is the machine one of a cluster? */
 bool hub_has_cluster(const struct hub *hub);
+/* Calls add(context, name, value) for each figure of the link; not where there is none. */
+void hub_cluster_figures(const struct hub *hub, bus_figure_fn *add, void *context);
 /* Asks the link for something, and returns the request's number, which hub_cluster_forget() must
  * get. on_answer(user, context) follows once, when mail is delivered. 0: there is no cluster, or
  * too many requests wait. */

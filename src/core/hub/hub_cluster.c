@@ -22,6 +22,11 @@ bool hub_has_cluster(const struct hub *hub) {
     return hub_has_link(hub);
 }
 
+void hub_cluster_figures(const struct hub *hub, bus_figure_fn *add, void *context) {
+    if (hub->options.bus != NULL)
+        bus_link_figures(hub->options.bus, add, context);
+}
+
 /* ---- requests ---- */
 
 static void request_free(struct request *request) {

@@ -55,8 +55,26 @@ static int core_room_must_sync(lua_State *L) {
     return 1;
 }
 
+static void set_figure(void *context, const char *name, uint64_t value) {
+    lua_State *L = context;
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+/* core.cluster_figures() -> a new table: each figure of the link (NODE_COUNTERS, NODE_GAUGES) by
+ * its name; empty where there is no cluster */
+static int core_cluster_figures(lua_State *L) {
+    lua_newtable(L);
+    hub_cluster_figures(vm_of(L)->hub, set_figure, L);
+    return 1;
+}
+
 const luaL_Reg bind_cluster_functions[] = {
-    {"has_cluster", core_has_cluster},       {"cluster_request", core_cluster_request},
-    {"cluster_answer", core_cluster_answer}, {"cluster_forget", core_cluster_forget},
-    {"room_must_sync", core_room_must_sync}, {NULL, NULL},
+    {"has_cluster", core_has_cluster},
+    {"cluster_request", core_cluster_request},
+    {"cluster_answer", core_cluster_answer},
+    {"cluster_forget", core_cluster_forget},
+    {"room_must_sync", core_room_must_sync},
+    {"cluster_figures", core_cluster_figures},
+    {NULL, NULL},
 };
