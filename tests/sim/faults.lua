@@ -86,13 +86,20 @@ function faults.leave(judge)
   end
 end
 
--- So has a server.
+-- Redis has gone: what is under way to subscribers is lost; what is published from now on waits in
+-- the queues of the machines.
+local function lose_under_way(judge, name)
+  window(judge, { name = name .. ", under way", loses = true }).to = judge.world.now / 1e6 - 1.9
+end
+
+-- A server has one fault at a time, too.
 local function of_redis(judge, name, more)
   local server = any(judge.world.servers)
   if server.is_in_fault then return nil end
-  local fields = { name = name, loses = true }
+  local fields = { name = name }
   for key, value in pairs(more or {}) do fields[key] = value end
   server.is_in_fault = true
+  lose_under_way(judge, name)
   return server, window(judge, fields), function(finish)
     return function()
       server.is_in_fault = nil
@@ -124,7 +131,10 @@ function faults.failover(judge)
   local keys
   judge.world:after(0, function() keys = server.redis:copy_keys() end)
   local length = seconds(0.2, 3)
-  judge.world:after(length * 1e6 - 1000, function() server:kill() end)
+  judge.world:after(length * 1e6 - 1000, function()
+    server:kill()
+    lose_under_way(judge, "failover")
+  end)
   return of, length, finishing(function() server:start(keys) end)
 end
 

@@ -242,6 +242,11 @@ static void give_up(struct room_members *members, bool is_down) {
     members->is_known = false;
     free_steps(members);
     buffer_drop(&members->waiting, members->waiting.len);
+    const struct cluster_room *room = members->room;
+    if (members->must_read && node->servers[room->server].is_up) {
+        start_read(members); /* the server has come back since this read began */
+        return;
+    }
     if (!is_down) {
         doubt(members);
         node_set_timer(node, &node->mirror->retry, node->now_ms + RETRY_MS, on_retry);
