@@ -12,12 +12,11 @@ local rooms = {
   ["h*"] = { history = 5000, history_bytes = "16M" },
   ["s*"] = { history = 20 },
   ["k*"] = { history = 2000, retain = true },
-  ["q*"] = { presence = false },
 }
 local WATCHED <const> = { "r1", "r2", "h1", "k1" }
 
 local watched = tw.shared("watched")
-local numbers = tw.shared("numbers", { cluster = true })
+local has_numbers, numbers = pcall(tw.shared, "numbers", { cluster = true })
 local local_numbers = tw.shared("local")
 
 local function fault(format, ...)
@@ -82,12 +81,14 @@ function commands.close(_, id)
 end
 
 function commands.incr(_, key)
+  if not has_numbers then return "absent" end
   local value, problem = numbers:incr(key)
   return value and ("%d"):format(value), problem
 end
 
 -- True for one of those who add the same key.
 function commands.add(_, key)
+  if not has_numbers then return "absent" end
   local added, problem = numbers:add(key, 1)
   if added == nil and problem then return nil, problem end
   return tostring(added)

@@ -316,7 +316,10 @@ end
 
 function actions.incr(self)
   self:ask("incr counter", function(value, problem)
-    if value then self.judge:on_number(self, tonumber(value)) else
+    if value == "absent" then return end
+    if value then
+      self.judge:on_number(self, tonumber(value))
+    else
       self.judge:on_number_failed(self, problem)
     end
   end)
