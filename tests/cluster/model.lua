@@ -46,6 +46,8 @@ local function is_history(channel) return channel:find("^[hsk]") ~= nil end
 
 -- A message that was acknowledged so long before its listener left has come before, without faults.
 local ARRIVAL_SECONDS <const> = 10
+-- After a fault a machine waits so long for others.
+local READY_SECONDS <const> = 6
 -- A message so near to a fault may be part of it: it is on its way in buffers.
 local MARGIN_SECONDS <const> = 2
 
@@ -145,16 +147,16 @@ end
 
 -- ---- judgement ----
 
--- When a message has come everywhere. In a fault it may wait for its end.
-local function arrival(self, sent, acked)
+-- When a message goes out: in a fault it may wait for its end, and for other machines after it.
+local function departure(self, sent, acked)
   local at = acked
   for _, window in ipairs(self.windows) do
     local to = window.to or math.huge
     if window.from - MARGIN_SECONDS <= acked and to + MARGIN_SECONDS >= sent then
-      at = math.max(at, to)
+      at = math.max(at, to + READY_SECONDS)
     end
   end
-  return at + ARRIVAL_SECONDS
+  return at
 end
 
 -- Must the listener have it? Second result: it may be lost in a fault.
@@ -163,15 +165,16 @@ local function required(self, listener, message)
   -- What one has got of a room's memory is in it for all.
   local acked = message.acked or is_history(listener.channel) and message.elsewhere and message.sent
   if not acked or message.sent <= listener.from then return false end
-  if listener.to and arrival(self, message.sent, acked) > listener.to then return false end
+  local departed = departure(self, message.sent, acked)
+  if listener.to and departed + ARRIVAL_SECONDS > listener.to then return false end
+  local died = self:in_fault(message.sent, departed, { [message.node] = true }, "kills")
   if is_history(listener.channel) then
     if self:in_fault(message.sent, acked, nil, "is_lossy") then return true, true end
-    return true, self:in_fault(message.sent, acked, { [message.node] = true }, "kills") ~= nil
-      and not message.elsewhere
+    return true, died ~= nil and not message.elsewhere
   end
   local nodes = { [message.node] = true }
   for node in pairs(listener.nodes) do nodes[node] = true end
-  return true, self:in_fault(message.sent, acked, nodes, "loses") ~= nil
+  return true, died ~= nil or self:in_fault(message.sent, acked, nodes, "loses") ~= nil
 end
 
 -- Each listener's messages by channel, and what is missing of them.
@@ -296,7 +299,7 @@ function Model:judge(now)
     -- A machine knows of a hole only where it has heard the other one before, and can ask it.
     local window = self:in_fault(message.sent, message.acked, nil, "loses")
     local since = listener.heard_from
-    if not is_history(message.channel) and since < window.from - MARGIN_SECONDS
+    if window and not is_history(message.channel) and since < window.from - MARGIN_SECONDS
       and (listener.first_of[message.node] or math.huge) < message.sent
       and not self:in_fault(since, since, nil, "loses")
       and not self:in_fault(message.sent, math.huge, { [message.node] = true }, "ends") then
@@ -310,7 +313,7 @@ function Model:judge(now)
     listener.is_let_go = listener.to ~= nil
     if not listener.to then listeners[#listeners + 1] = listener end
     -- what is said before is known no more
-    listener.from = math.max(listener.from, now)
+    listener.from = now
     listener.nodes = { [listener.node] = true }
   end
   self.judged_windows = self.windows

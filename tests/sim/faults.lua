@@ -83,6 +83,10 @@ function faults.leave(judge)
     judge:keep_counts(each)
     each:kill()
     replace(judge, each)
+    -- A machine that begins in an outage knows no others, and waits for none after it.
+    for _, server in ipairs(judge.world.servers) do
+      if server.is_in_fault then of.loses = true end
+    end
   end
 end
 
@@ -151,6 +155,9 @@ faults["redis-stop"] = function(judge)
   if not server then return faults.none(judge) end
   local length = random(2) == 1 and seconds(0.1, 2) or seconds(2, 12)
   server:stop()
+  -- Commands of the old connections may be executed while the new ones subscribe. A machine that
+  -- hears the later ones of them takes those that are published again for known: they are counted.
+  of.loses = length > 3
   if length > 3 then
     judge.world:after(3e6, function()
       for _, link in ipairs(server.links) do link:cut() end

@@ -245,7 +245,7 @@ local function recovers(self, room, known)
   return known.offset <= memory.offset and first <= known.offset + 1
 end
 
-local function enter(self, connection, room, member, known)
+local function enter(self, connection, room, member, known, is_live)
   if not self.node or not self.connections[connection.id] then return end
   if connection.rooms[room] ~= member then return end -- has left meanwhile
   self.rooms[room] = self.rooms[room] or {}
@@ -267,8 +267,9 @@ local function enter(self, connection, room, member, known)
   else
     if known then self.judge:on_not_recovered(self, room, known) end
     member.listener = model:listen({
-      tag = connection.id, id = connection.id, channel = room, from = self.world.now / 1e6,
-      node = self.number,
+      tag = connection.id, id = connection.id, channel = room, node = self.number,
+      -- without the server nothing is promised before it is back
+      from = is_live and self.world.now / 1e6 or math.huge,
     })
   end
   member.is_in = true
@@ -285,7 +286,7 @@ function Machine:join(connection, room, info, known)
     enter(self, connection, room, member, known)
     return self:turn()
   end
-  self:sync(room, function() enter(self, connection, room, member, known) end)
+  self:sync(room, function(good) enter(self, connection, room, member, known, good) end)
 end
 
 --- Waits until the room is live here.

@@ -39,7 +39,7 @@ end
 local function run_rounds(seed, machines, rooms)
   local run = judge.new({
     seed = seed, machines = machines, servers = options.servers, rooms = rooms, say = say,
-    delay_us = 1 << math.random(10, 18), backlog = 64 << 20, redis = options.redis,
+    delay_us = 1 << math.random(10, 15), backlog = 64 << 20, redis = options.redis,
     has_members = options.has_members,
   })
   traffic.start(run)
