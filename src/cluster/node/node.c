@@ -422,9 +422,6 @@ void node_figures(const struct node *node, struct node_figures *out) {
     *out = node->figures; /* the parts keep the gauges of theirs in it */
     outgoing_figures(node, out);
     out->rooms = node->rooms_by_name.count;
-    out->rooms_live = 0;
-    for (const struct list *link = node->rooms.next; link != &node->rooms; link = link->next)
-        out->rooms_live += LIST_OWNER(link, struct cluster_room, link)->state == ROOM_LIVE;
     out->servers_up = 0;
     for (unsigned server = 0; server < node->redis.count; server++)
         out->servers_up += node->servers[server].is_up;

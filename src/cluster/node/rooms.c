@@ -35,9 +35,12 @@ static bool is_up(const struct cluster_room *room) {
 }
 
 static void set_live(struct cluster_room *room, bool is_live) {
-    const struct node_bus *bus = &room->node->bus;
-    if (is_live != (room->state == ROOM_LIVE) && bus->room_live != NULL)
-        bus->room_live(bus->user, rooms_name(room), is_live);
+    struct node *node = room->node;
+    if (is_live != (room->state == ROOM_LIVE)) {
+        node->figures.rooms_live += is_live ? 1 : (uint64_t)-1;
+        if (node->bus.room_live != NULL)
+            node->bus.room_live(node->bus.user, rooms_name(room), is_live);
+    }
     room->state = is_live ? ROOM_LIVE : ROOM_SUBSCRIBING;
 }
 
