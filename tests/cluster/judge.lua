@@ -39,6 +39,9 @@ local MEMBERS_SECONDS <const> = 13 * FACTOR
 ---@field seconds number
 ---@field seed integer
 ---@field faults string[] their names
+---@field rooms string[] in which they are (player.ROOMS)
+---@field sessions boolean? some of them have sessions
+---@field members boolean? members, users and watches are judged
 ---@field act_seconds number between two acts of a client
 ---@field say fun(text: string)
 ---@field tell fun(text: string)
@@ -302,7 +305,7 @@ local function say_everywhere(self)
   for _, node in ipairs(self.nodes) do
     for _, each in ipairs(self.players) do
       if each.node == node.number then
-        for _, room in ipairs(player.ROOMS) do each:say(room) end
+        for _, room in ipairs(self.rooms) do each:say(room) end
         break
       end
     end
@@ -344,7 +347,9 @@ local function checkpoint(self, ended_at)
       end
     end
   end
-  views.check_members(self, math.max(ended_at + MEMBERS_SECONDS, loop.now() + 1))
+  if self.options.members then
+    views.check_members(self, math.max(ended_at + MEMBERS_SECONDS, loop.now() + 1))
+  end
   say_everywhere(self)
   wait_arrived(self)
   views.check_memories(self)
@@ -392,7 +397,8 @@ end
 ---@return cluster.judge
 function judge.run(options)
   local self = setmetatable({
-    options = options, say = options.say, tell = options.tell, players = {}, nodes = {},
+    options = options, rooms = options.rooms, say = options.say, tell = options.tell,
+    players = {}, nodes = {},
     faults = {}, rounds = {}, by_id = {}, users = {}, ends = {}, numbers = {}, added = {}, adds = 0,
     busy = 0, round = 0, doing = "start", cuts = 0, resumed = 0, moved = 0, sessions_lost = 0,
     recovered = 0, not_recovered = 0, failed = 0, incremented = 0, lost_counted = 0,

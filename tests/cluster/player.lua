@@ -23,14 +23,11 @@ local KINDS <const> = {
     session = true }, { path = "/custom", custom = true }, { path = "/session", json = true,
     session = true },
 }
-local ROOMS <const> = {
-  "r1", "r2", "r3", "q1", "h1", "h2", "h3", "s1", "k1",
-}
 local KEYS <const> = { "a", "b", "c" }
 
 local function is_history(room) return room:find("^[hsk]") ~= nil end
 
-player.ROOMS = ROOMS
+player.ROOMS = { "r1", "r2", "r3", "q1", "h1", "h2", "h3", "s1", "k1" }
 player.is_history = is_history
 
 local function pick(list) return list[random(#list)] end
@@ -40,6 +37,7 @@ local function pick(list) return list[random(#list)] end
 ---@return cluster.player
 function player.new(judge, number)
   local kind = KINDS[(number - 1) % #KINDS + 1]
+  if kind.session and not judge.options.sessions then kind = KINDS[1] end
   local self = setmetatable({
     judge = judge, model = judge.model, number = number, tag = "p" .. number, kind = kind,
     user = "u" .. number // 2, life = 0, commands = {}, command = 0, waiting = 0, listeners = {},
@@ -279,7 +277,7 @@ end
 local actions = {}
 
 function actions.join(self)
-  local room = pick(ROOMS)
+  local room = pick(self.judge.rooms)
   if not self.rooms[room] and not self.joining[room] then self:join(room) end
 end
 
@@ -291,7 +289,7 @@ function actions.leave(self)
 end
 
 function actions.say(self)
-  for _ = 1, random(5) == 1 and random(20) or 1 do self:say(pick(ROOMS)) end
+  for _ = 1, random(5) == 1 and random(20) or 1 do self:say(pick(self.judge.rooms)) end
 end
 
 function actions.everyone(self)

@@ -12,7 +12,7 @@ local WATCHED <const> = { r1 = true, r2 = true, h1 = true, k1 = true }
 -- Room -> conn.id -> its player.
 local function expected_members(judge)
   local rooms = {}
-  for _, room in ipairs(player.ROOMS) do rooms[room] = {} end
+  for _, room in ipairs(judge.rooms) do rooms[room] = {} end
   for _, each in ipairs(judge.players) do
     for room in pairs(each.rooms) do if each.id then rooms[room][each.id] = each end end
   end
@@ -81,7 +81,7 @@ function views.check_members(judge, deadline)
   local began = loop.now()
   local questions = {}
   for _, node in ipairs(judge.nodes) do
-    for _, room in ipairs(player.ROOMS) do
+    for _, room in ipairs(judge.rooms) do
       table.insert(questions, { node = node, what = room, f = function()
         return compare_room(judge, node, room, expected_members(judge)[room])
       end })
@@ -172,7 +172,7 @@ end
 --- The memories of all nodes are equal, and have what was said.
 ---@param judge cluster.judge
 function views.check_memories(judge)
-  for _, room in ipairs(player.ROOMS) do
+  for _, room in ipairs(judge.rooms) do
     if player.is_history(room) then
       local first, first_text
       for _, node in ipairs(judge.nodes) do

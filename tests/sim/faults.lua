@@ -82,11 +82,9 @@ function faults.leave(judge)
     if not each.has_left then return again() end -- which becomes a fault after two minutes
     judge:keep_counts(each)
     each:kill()
-    replace(judge, each)
     -- A machine that begins in an outage knows no others, and waits for none after it.
-    for _, server in ipairs(judge.world.servers) do
-      if server.is_in_fault then of.loses = true end
-    end
+    if not judge:is_healed() then of.loses = true end
+    replace(judge, each)
   end
 end
 

@@ -85,16 +85,21 @@ function Judge:run(seconds, f, mean_us)
   end
 end
 
---- Calls f when all servers are up again for all machines.
-function Judge:when_healed(f)
+--- Are all servers up for all machines?
+---@return boolean
+function Judge:is_healed()
   for _, each in ipairs(self.machines) do
     for i = 0, #each.links do
-      if not each.links[i].is_up and not each.links[i].is_closed then
-        return self.world:after(50000, function() self:when_healed(f) end)
-      end
+      if not each.links[i].is_up and not each.links[i].is_closed then return false end
     end
   end
-  f()
+  return true
+end
+
+--- Calls f when they are.
+function Judge:when_healed(f)
+  if self:is_healed() then return f() end
+  self.world:after(50000, function() self:when_healed(f) end)
 end
 
 --- A client leaves; what it knows of rooms it may come back with.

@@ -191,10 +191,10 @@ function Machine:on_online(name, is_online)
   self.online[name] = is_online or nil
 end
 
--- Which machines live, by what it was told.
+-- Which machines live, by what it was told; a machine may be told to live again.
 function Machine:on_machine(id, lives)
-  if (self.others[id] or false) == lives then
-    self:fault("machine %s is told to %s twice", id, lives and "live" or "be gone")
+  if not lives and not self.others[id] then
+    self:fault("machine %s, which does not live, is told to be gone", id)
   end
   self.others[id] = lives or nil
 end
