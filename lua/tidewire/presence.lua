@@ -1,5 +1,5 @@
--- presence.lua -- the members of rooms, over all workers: room:members(), room:users(),
--- room:watch() and tw.watch_users().
+-- presence.lua -- the members of rooms, over all workers and machines: room:members(),
+-- room:users(), room:watch() and tw.watch_users().
 --
 -- C keeps the members, and sends an event for each change in a room that this worker watches. Keeps
 -- the watches of this worker.
@@ -21,8 +21,15 @@ local presence = {}
 ---@field info any     what conn:join was given; nil if nothing
 ---@field user string|nil  conn.user, of the option `user`
 
-local function new_member(integer, json_name, info, user)
-  local member = { id = core.id_text(integer), name = json.decode(json_name) }
+--- The text of an id of which C gives the integer, or the text when it is of another machine.
+---@param id integer|string
+---@return string
+function presence.id_text(id)
+  return type(id) == "string" and id or core.id_text(id --[[@as integer]])
+end
+
+local function new_member(id, json_name, info, user)
+  local member = { id = presence.id_text(id), name = json.decode(json_name) }
   if info then
     member.info = json.decode(info)
   end
@@ -235,7 +242,7 @@ end
 
 --- C's event: a connection has joined or left a room that is watched, or has another user. In a
 --- user's room it is the first or the last connection.
----@param integer integer  the connection's
+---@param integer integer|string  the connection's; of another machine its text
 ---@param name string      the room's
 ---@param event "join"|"leave"|"user"
 ---@param json_name string

@@ -234,6 +234,7 @@ end
 ---@return tidewire.Watch
 function Room:watch(f)
   check_room(self, "watch")
+  cluster.sync(self.name)
   local watch = misuse.blame_caller(presence.watch, self.name, f)
   return watch -- no tail call, as above
 end

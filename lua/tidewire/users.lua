@@ -159,14 +159,21 @@ function User:send(value, options)
   return delivered -- no tail call: errors count the frames
 end
 
---- The integers of the user's connections, and their ids.
+--- The ids of the user's connections, as C has them: integers, and texts of other machines.
 local function connections_of(user)
-  local list, integers, ids = core.room_members(room_names.of_user(user.name)), {}, {}
+  local list, ids = core.room_members(room_names.of_user(user.name)), {}
   for i = 1, #list, 4 do
-    integers[#integers + 1] = list[i]
-    ids[#ids + 1] = core.id_text(list[i])
+    ids[#ids + 1] = list[i]
   end
-  return integers, ids
+  return ids
+end
+
+--- Closes a connection of any worker or machine.
+local function close(id, code, reason)
+  if type(id) == "string" then
+    return core.close_away(id, code, reason)
+  end
+  return core.close_anywhere(id, code, reason)
 end
 
 --- Closes all connections of the user, after the messages that are queued for them.
@@ -178,24 +185,27 @@ function User:close(code, reason)
   cluster.sync(room_names.of_user(self.name))
   code, reason = Conn.check_close("user:close", code, reason)
   local closed = 0
-  for _, integer in ipairs((connections_of(self))) do
-    if core.close_anywhere(integer, code, reason) then
+  for _, id in ipairs(connections_of(self)) do
+    if close(id, code, reason) then
       closed = closed + 1
     end
   end
   return closed
 end
 
---- The ids of the user's connections, over all workers, in no order.
+--- The ids of the user's connections, over all workers and machines, in no order.
 ---@return string[]
 function User:connections()
   check_user(self, "connections")
   cluster.sync(room_names.of_user(self.name))
-  local _, ids = connections_of(self)
+  local ids = connections_of(self)
+  for i, id in ipairs(ids) do
+    ids[i] = presence.id_text(id)
+  end
   return ids
 end
 
---- Has the user a connection, on any worker?
+--- Has the user a connection, on any worker or machine?
 ---@return boolean
 function User:online()
   check_user(self, "online")

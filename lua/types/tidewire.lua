@@ -206,6 +206,7 @@
 ---@field url? string            "redis://host:6379", "rediss://…", "redis+unix:///path"
 ---@field urls? string[]         or several
 ---@field prefix? string         of all keys and channels
+---@field lease? number          seconds: a machine that is silent for so long is dead
 ---@field ca? string             certificates that TLS trusts
 ---@field certificate? string    of this machine
 ---@field key? string

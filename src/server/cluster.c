@@ -49,6 +49,8 @@ static void open_link(struct cluster *cluster, struct bus *bus, const struct app
         .count = (unsigned)app->cluster.urls.count,
         .prefix = app->cluster.prefix,
         .backlog_max = app->cluster_backlog,
+        .members_max = app->cluster_members,
+        .lease_ms = (uint64_t)(app->cluster.lease * 1000),
         .on_change = on_change,
         .user = cluster,
     });

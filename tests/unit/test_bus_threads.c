@@ -194,8 +194,8 @@ static void send_one(struct worker_ *worker) {
         hub_send_anywhere(worker->hub, id, 0, message_new(OPCODE_BINARY, &word, sizeof word));
 }
 
-static void count_member(void *user, conn_id id, const char *name, const char *info,
-                         struct slice user_name) {
+static void count_member(void *user, conn_id id, const char *remote_id, const char *name,
+                         const char *info, struct slice user_name) {
     CHECK(info != NULL && strlen(info) < 8 && strcmp(name, "\"name\"") == 0);
     ++*(uint32_t *)user;
 }

@@ -383,8 +383,8 @@ static void test_newcomer(void **state) {
 
 static char listed[256];
 
-static void list_member(void *user, conn_id id, const char *name, const char *info,
-                        struct slice user_name) {
+static void list_member(void *user, conn_id id, const char *remote_id, const char *name,
+                        const char *info, struct slice user_name) {
     size_t len = strlen(listed);
     snprintf(listed + len, sizeof listed - len, "%u:%s:%s ", conn_id_worker(id), name,
              info == NULL ? "" : info);

@@ -140,7 +140,7 @@ end
 --- fields, in whose table files are named relative to its folder. nil: the machine is alone.
 local function cluster_of(report, dir, sources)
   local own = sources[3].cluster or {}
-  local result = { prefix = "tw", verify = true }
+  local result = { prefix = "tw", lease = 10, verify = true }
   for name, value in pairs(own) do
     result[name] = value
   end

@@ -12,11 +12,13 @@ cluster_option.expected = 'the URL of a Redis server, as in "redis://127.0.0.1:6
 
 local MOST_SERVERS <const> = 64 -- REDIS_SERVERS_MAX in src/cluster/redis/redis_servers.h
 local LONGEST_PREFIX <const> = 64
+local MOST_LEASE <const> = 300
 
 --- What the table may have beside `url` and `urls`.
 ---@type tidewire.OptionField[]
 local fields = {
   { name = "prefix", type = "text" },
+  { name = "lease", type = "seconds" },
   { name = "ca", type = "text" },
   { name = "certificate", type = "text" },
   { name = "key", type = "text" },
@@ -67,6 +69,9 @@ local function check_fields(value, problems, check_field)
   if prefix and (#prefix > LONGEST_PREFIX or not prefix:find("^[%w_.:/-]+$")) then
     problems[#problems + 1] = ("prefix: expected at most %d letters, digits and _.:/-")
       :format(LONGEST_PREFIX)
+  end
+  if checked.lease and (checked.lease < 1 or checked.lease > MOST_LEASE) then
+    problems[#problems + 1] = ("lease: expected 1 to %d seconds"):format(MOST_LEASE)
   end
   if checked.key and not checked.certificate then
     problems[#problems + 1] = "key: it needs certificate"

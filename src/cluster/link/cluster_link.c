@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LEASE_MS = 10000, FIGURES_MS = 500 };
+enum { FIGURES_MS = 500 };
 
 /* What the main thread asks the link's thread for: bits. */
 enum { ASK_STOP = 1, ASK_LEAVE = 2 };
@@ -22,6 +22,7 @@ enum { ASK_STOP = 1, ASK_LEAVE = 2 };
 struct cluster_link {
     struct bus *bus;
     char *prefix;
+    uint64_t lease_ms;
     size_t backlog_max;
     struct redis_url urls[REDIS_SERVERS_MAX];
     unsigned count;
@@ -238,6 +239,8 @@ struct cluster_link *cluster_link_new(const struct cluster_link_options *options
     link->bus = options->bus;
     link->prefix = mem_strdup(options->prefix);
     link->backlog_max = options->backlog_max;
+    link->lease_ms = options->lease_ms;
+    bus_set_remote_max(link->bus, options->members_max);
     link->count = options->count;
     for (unsigned i = 0; i < options->count; i++)
         link->urls[i] = redis_url_copy(&options->urls[i]);
@@ -281,7 +284,7 @@ bool cluster_link_start(struct cluster_link *link, const struct cosocket_functio
         .id = slice_of(id),
         .prefix = slice_of(link->prefix),
         .backlog_max = link->backlog_max,
-        .lease_ms = LEASE_MS,
+        .lease_ms = link->lease_ms,
     };
     bus_open_link(link->bus, link->backlog_max, link->count, server_of, wake, link);
     link->node = node_new(&options, &redis, &bus, uv_now(&link->loop));

@@ -20,6 +20,8 @@ struct cluster_link_options {
     unsigned count;
     const char *prefix;
     size_t backlog_max;            /* bytes that wait to be published */
+    size_t members_max;            /* bytes of what is known of members on other machines */
+    uint64_t lease_ms;             /* a machine that is silent for so long is dead */
     void (*on_change)(void *user); /* on the link's thread: a server is up or down for
                                       the first time, or the node has left */
     void *user;

@@ -17,7 +17,15 @@ static void close_conn(void *user, const char *id, unsigned code, struct slice r
 
 static void member(void *user, enum presence_change change, struct slice room, const char *id,
                    const struct link_member *info) {
-    (void)user, (void)change, (void)room, (void)id, (void)info;
+    bus_link_member(user, change, room, id, info);
+}
+
+static void forget_members(void *user, struct slice room) {
+    bus_link_forget_members(user, room);
+}
+
+static void online(void *user, struct slice name, bool is_online) {
+    bus_link_online(user, name, is_online);
 }
 
 static void reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset) {
@@ -47,6 +55,8 @@ struct node_bus cluster_link_bus(struct bus *bus) {
         .send = send,
         .close = close_conn,
         .member = member,
+        .forget_members = forget_members,
+        .online = online,
         .reset_memory = reset_memory,
         .answer = answer,
         .server_state = server_state,

@@ -140,7 +140,10 @@ static void tell(const struct node *node, const char *id, bool is_alive) {
 static void report(struct lease *lease, const char *id, bool is_alive) {
     struct node *node = lease->node;
     struct log_line line;
-    log_begin(&line, LOG_INFO, is_alive ? "cluster_node_joined" : "cluster_node_left");
+    if (is_alive)
+        log_begin(&line, LOG_INFO, "cluster_node_joined");
+    else
+        log_begin(&line, LOG_INFO, "cluster_node_left");
     log_str(&line, "node", id);
     log_end(&line);
     node->figures.machines += is_alive ? 1 : (uint64_t)-1;
@@ -468,6 +471,16 @@ void leases_down(struct node *node, unsigned server) {
 
 void leases_beat(struct node *node, unsigned server) {
     beat(&node->leases->servers[server]);
+}
+
+void leases_seen(struct node *node, unsigned server, struct slice id) {
+    struct lease *lease = &node->leases->servers[server];
+    if (!lease->is_registered || find(lease, id) != NULL || slice_equal(id, node_id(node)))
+        return;
+    struct machine *machine = add(lease, id);
+    machine->seen_at = node->now_ms;
+    copy_text(machine->life, slice_of(lease->life));
+    beat(lease); /* the answer says whether it lives */
 }
 
 void leases_lost(struct node *node, unsigned server) {

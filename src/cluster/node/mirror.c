@@ -121,7 +121,7 @@ void mirror_end(struct cluster_room *room) {
     if (members == NULL)
         return;
     struct node *node = room->node;
-    if (members->count > 0 && node->bus.forget_members != NULL)
+    if (node->bus.forget_members != NULL)
         node->bus.forget_members(node->bus.user, rooms_name(room));
     while (!list_empty(&members->list))
         forget(members, LIST_OWNER(members->list.next, struct mirrored, link));
@@ -194,8 +194,10 @@ static bool set_member(struct room_members *members, struct slice machine, struc
     uint64_t digest = siphash(node->mirror->secret, packed);
     struct mirrored *mirrored = find(members, id);
     bool is_new = mirrored == NULL;
-    if (is_new)
+    if (is_new) {
         mirrored = add(members);
+        leases_seen(node, members->room->server, machine);
+    }
     memcpy(mirrored->machine, machine.bytes, CONN_ID_NODE_LEN);
     mirrored->is_seen = true;
     if (is_new || mirrored->digest != digest)

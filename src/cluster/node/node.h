@@ -39,8 +39,9 @@ struct node_bus {
                    const struct link_member *member);
     /* The room does not concern this machine any more: its members on others are unknown. */
     void (*forget_members)(void *user, struct slice room);
-    /* A user has a connection on any machine, or none any more. While a worker watches users; no
-     * name: of no user it is known any more. */
+    /* A user has a connection on any machine, or none any more. While a worker watches users.
+     * Without a name: all users were reported, and what follows are changes; or of no user it is
+     * known any more. */
     void (*online)(void *user, struct slice name, bool is_online);
     /* Another machine has come, or is gone. With the own id: the list of machines has been read. */
     void (*machine)(void *user, const char *id, bool lives);

@@ -35,6 +35,7 @@ struct online_set {
 
 struct online {
     bool is_watched;
+    bool has_reported; /* all users */
     char *channel;
     struct online_set sets[];
 };
@@ -163,11 +164,22 @@ static void apply(struct online_set *set, bool is_own, struct slice body) {
         forget(set, user);
 }
 
+/* The sets of all servers have been read, perhaps for the first time. */
+static void report_all(struct node *node) {
+    for (unsigned server = 0; server < node->redis.count; server++)
+        if (!node->online->sets[server].is_known)
+            return;
+    if (!node->online->has_reported && node->bus.online != NULL)
+        node->bus.online(node->bus.user, nothing(), true);
+    node->online->has_reported = true;
+}
+
 static void end_read(struct online_set *set) {
     set->is_reading = false;
     set->is_known = true;
     set->version = set->read_version;
     remove_unseen(set);
+    report_all(set->node);
     struct buffer waiting = set->waiting;
     set->waiting = (struct buffer){0};
     struct slice from = {buffer_start(&waiting), waiting.len}, body;
@@ -256,6 +268,7 @@ void online_watch(struct node *node, bool on) {
         if (!on)
             clear(&online->sets[server]);
     }
+    online->has_reported = false;
     if (!on && node->bus.online != NULL)
         node->bus.online(node->bus.user, nothing(), false);
 }

@@ -51,6 +51,7 @@ void bus_free(struct bus *bus) {
     endpoint_counts_clear(&bus->counts);
     directory_close(&bus->directory);
     room_memory_close(&bus->memory);
+    remote_members_close(&bus->remote);
     refusals_free(bus->refusals);
     sessions_free(bus->sessions);
     uv_mutex_destroy(&bus->lock);
@@ -243,12 +244,23 @@ bool bus_must_make_room(struct bus *bus, unsigned worker) {
 
 void bus_post_presence(struct bus *bus, unsigned except, const struct room_entry *entry, conn_id id,
                        enum presence_change change, struct wakeups *wakeups) {
-    struct slice room = room_entry_room(entry), watched = watched_name(room);
-    if (!directory_is_watched(&bus->directory, watched))
+    struct slice room = room_entry_room(entry);
+    if (!directory_is_watched(&bus->directory, watched_name(room)))
         return;
     const struct presence presence = {
-        change, id, room, bus_user_of(bus, id), room_entry_name(entry), room_entry_info(entry),
+        .change = change,
+        .id = id,
+        .room = room,
+        .user = bus_user_of(bus, id),
+        .endpoint_name = room_entry_name(entry),
+        .info = room_entry_info(entry),
     };
+    bus_post_change(bus, except, &presence, wakeups);
+}
+
+void bus_post_change(struct bus *bus, unsigned except, const struct presence *presence,
+                     struct wakeups *wakeups) {
+    struct slice watched = watched_name(presence->room);
     for (unsigned other = 0; other < bus_workers(bus); other++) {
         if (other == except || !directory_watches(&bus->directory, other, watched))
             continue;
@@ -257,7 +269,7 @@ void bus_post_presence(struct bus *bus, unsigned except, const struct room_entry
             posted(bus, other, false, true, wakeups);
             continue;
         }
-        bus_post(bus, other, mail_new_presence(&presence), wakeups);
+        bus_post(bus, other, mail_new_presence(presence), wakeups);
     }
 }
 
@@ -316,7 +328,7 @@ void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on) {
 
 uint32_t bus_room_size(struct bus *bus, struct slice room) {
     uv_mutex_lock(&bus->lock);
-    uint32_t size = directory_size(&bus->directory, room);
+    uint32_t size = directory_size(&bus->directory, room) + remote_members_size(&bus->remote, room);
     uv_mutex_unlock(&bus->lock);
     return size;
 }
@@ -330,13 +342,20 @@ struct member_call {
 
 static void call_for_member(void *user, conn_id id, const char *name, const char *info) {
     const struct member_call *call = user;
-    call->f(call->user, id, name, info, bus_user_of(call->bus, id));
+    call->f(call->user, id, NULL, name, info, bus_user_of(call->bus, id));
+}
+
+static void call_for_remote(void *user, const struct remote_member *member) {
+    const struct member_call *call = user;
+    if (member->endpoint_name != NULL)
+        call->f(call->user, 0, member->id, member->endpoint_name, member->info, member->user);
 }
 
 void bus_room_members(struct bus *bus, struct slice room, bus_member_fn *f, void *user) {
     struct member_call call = {bus, f, user};
     uv_mutex_lock(&bus->lock);
     directory_members(&bus->directory, room, call_for_member, &call);
+    remote_members_each(&bus->remote, room, call_for_remote, &call);
     uv_mutex_unlock(&bus->lock);
 }
 

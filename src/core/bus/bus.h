@@ -25,6 +25,7 @@
 #include "core/bus/link.h"
 #include "core/bus/mailbox.h"
 #include "core/bus/refusals.h"
+#include "core/bus/remote_members.h"
 #include "core/bus/room_memory.h"
 #include "core/bus/sessions.h"
 #include "core/bus/stats.h"
@@ -119,14 +120,14 @@ struct room_entry *bus_set_info(struct bus *bus, struct room_entry *entry, conn_
 /* This worker gets MAIL_PRESENCE_CHANGED for joins and leaves on other workers, or does not. */
 void bus_watch(struct bus *bus, unsigned worker, struct slice room, bool on);
 
-/* The number of members. */
+/* The number of members, those that are known of other machines included. */
 uint32_t bus_room_size(struct bus *bus, struct slice room);
 /* The codecs of the members. */
 void bus_room_codecs(struct bus *bus, struct slice room, struct codec_list *list);
-/* A member: its endpoint's name and its info as of room_entry_name() and room_entry_info(), and the
- * name of its user (no bytes: none). */
-typedef void bus_member_fn(void *user, conn_id id, const char *name, const char *info,
-                           struct slice user_name);
+/* A member: its id, or the text of one of another machine (else NULL); its endpoint's name and its
+ * info as of room_entry_name() and room_entry_info(), and the name of its user (no bytes: none). */
+typedef void bus_member_fn(void *user, conn_id id, const char *remote_id, const char *name,
+                           const char *info, struct slice user_name);
 /* Calls f for each member; f must not call the bus. */
 void bus_room_members(struct bus *bus, struct slice room, bus_member_fn *f, void *user);
 
@@ -247,6 +248,9 @@ bool bus_has_link(const struct bus *bus); /* also a closed one */
 /* The bytes of queues that the link's thread counts: queue_memory.h. */
 _Atomic uint64_t *bus_link_backlog(struct bus *bus);
 
+/* The limit in bytes of what is known of members on other machines. */
+void bus_set_remote_max(struct bus *bus, size_t bytes);
+
 /* For workers. Each returns at once. */
 
 /* Asks for something: MAIL_ANSWER follows, with this number. False: there is no link. */
@@ -289,6 +293,12 @@ void bus_link_answer(struct bus *bus, struct link_token token, enum link_status 
 void bus_link_set_live(struct bus *bus, struct slice room, bool is_live);
 void bus_link_set_up(struct bus *bus, unsigned server, bool is_up);
 void bus_link_set_machine(struct bus *bus, struct slice id, bool lives);
+/* A connection of another machine is a member of a room now, and has come or changed
+ * (PRESENCE_JOINED), or is none any more (PRESENCE_LEFT). See struct node_bus. */
+void bus_link_member(struct bus *bus, enum presence_change change, struct slice room,
+                     const char *id, const struct link_member *member);
+void bus_link_forget_members(struct bus *bus, struct slice room);
+void bus_link_online(struct bus *bus, struct slice name, bool is_online);
 /* The app's endpoints; any thread, without the bus's lock. */
 struct endpoint_paths bus_endpoint_paths(struct bus *bus);
 

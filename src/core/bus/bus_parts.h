@@ -63,6 +63,8 @@ struct bus {
     atomic_bool remembers;        /* rooms of some names have a memory */
     _Atomic uint64_t sweep_at;    /* monotonic ms: bus_memory_sweep() has work; UINT64_MAX: never */
     struct link *link;            /* to other machines; NULL: none */
+    struct remote_members remote; /* the members of rooms there */
+    bool knows_users;             /* of other machines: changes of them are reported */
     struct bus_wake link_wake;    /* of its thread */
     bus_figures_fn *link_figures; /* NULL: there is no link */
     void *link_figures_user;
@@ -91,6 +93,11 @@ void bus_post_close(struct bus *bus, struct conn_entry *conn, unsigned code, str
  * (BUS_MAX_WORKERS: to all). */
 void bus_post_presence(struct bus *bus, unsigned except, const struct room_entry *entry, conn_id id,
                        enum presence_change change, struct wakeups *wakeups);
+/* Under the lock: the same, for a connection of any machine. */
+void bus_post_change(struct bus *bus, unsigned except, const struct presence *presence,
+                     struct wakeups *wakeups);
+/* Under the lock: has the user of this room a connection on another machine, as far as is known? */
+bool bus_is_online_elsewhere(const struct bus *bus, struct slice room);
 /* Under the lock, before a connection leaves the room of its user. */
 void bus_leave_user(struct bus *bus, const struct room_entry *entry, conn_id id,
                     struct wakeups *wakeups);

@@ -72,6 +72,12 @@ static bool has_room(struct bus *bus, const struct user_join *join, uint32_t *re
     return join->replaces;
 }
 
+/* Under the lock: do the watchers know that the user is online, because of another machine? */
+static bool was_online_elsewhere(const struct bus *bus, struct slice room) {
+    return remote_members_size(&bus->remote, room) > 0 ||
+           remote_members_is_online(&bus->remote, user_of_room(room));
+}
+
 struct mail *bus_join_user(struct bus *bus, unsigned worker, const struct user_join *join,
                            struct room_entry **entry, uint32_t *replaced) {
     static const struct slice none = {NULL, 0};
@@ -85,7 +91,8 @@ struct mail *bus_join_user(struct bus *bus, unsigned worker, const struct user_j
         struct conn_entry *conn = bus_find_conn(bus, join->id);
         if (conn != NULL)
             conn->user = *entry;
-        if (directory_size(&bus->directory, join->room) == 1)
+        if (directory_size(&bus->directory, join->room) == 1 &&
+            !was_online_elsewhere(bus, join->room))
             bus_post_presence(bus, BUS_MAX_WORKERS, *entry, join->id, PRESENCE_JOINED, &wakeups);
         bus_push_member(bus, LINK_JOINED, *entry, join->id, &wakeups);
     }
@@ -97,8 +104,11 @@ struct mail *bus_join_user(struct bus *bus, unsigned worker, const struct user_j
 void bus_leave_user(struct bus *bus, const struct room_entry *entry, conn_id id,
                     struct wakeups *wakeups) {
     struct conn_entry *conn = bus_find_conn(bus, id);
-    if (directory_size(&bus->directory, room_entry_room(entry)) == 1)
+    struct slice room = room_entry_room(entry);
+    if (directory_size(&bus->directory, room) == 1 && !bus_is_online_elsewhere(bus, room)) {
         bus_post_presence(bus, BUS_MAX_WORKERS, entry, id, PRESENCE_LEFT, wakeups);
+        remote_members_set_online(&bus->remote, user_of_room(room), false);
+    }
     if (conn != NULL && conn->user == entry)
         conn->user = NULL;
 }

@@ -30,8 +30,9 @@ struct mail *mail_new(enum mail_kind kind, struct slice room) {
 
 struct mail *mail_new_presence(const struct presence *presence) {
     size_t name = text_size(presence->endpoint_name), info = text_size(presence->info);
-    struct mail *mail =
-        new_mail(MAIL_PRESENCE_CHANGED, presence->room, name + info + presence->user.len);
+    size_t remote_id = text_size(presence->remote_id);
+    struct mail *mail = new_mail(MAIL_PRESENCE_CHANGED, presence->room,
+                                 name + info + presence->user.len + remote_id);
     char *at = mail->texts + presence->room.len;
     mail->id = presence->id;
     mail->change = presence->change;
@@ -43,6 +44,10 @@ struct mail *mail_new_presence(const struct presence *presence) {
         at = memcpy(at + name + info, presence->user.bytes, presence->user.len);
         mail->user = (struct slice){at, presence->user.len};
     }
+    if (remote_id > 0)
+        mail->remote_id =
+            memcpy(mail->texts + presence->room.len + name + info + presence->user.len,
+                   presence->remote_id, remote_id);
     return mail;
 }
 

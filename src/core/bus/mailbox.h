@@ -40,6 +40,7 @@ struct mail {
     struct slice room;
     const char *name, *info; /* PRESENCE_CHANGED: as of room_entry_name(), room_entry_info() */
     struct slice user;       /* PRESENCE_CHANGED: no bytes: none */
+    const char *remote_id;   /* PRESENCE_CHANGED: as of struct presence */
     char texts[];
 };
 

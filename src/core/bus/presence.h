@@ -15,6 +15,7 @@ struct presence {
     conn_id id;
     struct slice room, user;          /* user: no bytes: the connection has none */
     const char *endpoint_name, *info; /* as JSON; info: NULL: none */
+    const char *remote_id;            /* of a connection of another machine, its text; else NULL */
 };
 
 #endif

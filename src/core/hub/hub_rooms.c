@@ -28,13 +28,14 @@ void hub_rooms_report(struct hub *hub, const struct member *member, enum presenc
         hub_user_of(member->conn),
         member->conn->endpoint->json_name,
         member->info,
+        NULL,
     };
     hub->events->presence_changed(hub->events_user, &presence);
 }
 
 void hub_rooms_presence_changed(struct hub *hub, const struct mail *mail) {
     const struct presence presence = {
-        mail->change, mail->id, mail->room, mail->user, mail->name, mail->info,
+        mail->change, mail->id, mail->room, mail->user, mail->name, mail->info, mail->remote_id,
     };
     if (is_watched(hub, mail->room))
         hub->events->presence_changed(hub->events_user, &presence);
@@ -214,7 +215,8 @@ void hub_room_members(struct hub *hub, struct slice name, bus_member_fn *f, void
     const struct room *room = room_find(&hub->rooms, name);
     for (uint32_t i = 0; room != NULL && i < room->count; i++) {
         const struct conn *conn = room->members[i]->conn;
-        f(user, conn->id, conn->endpoint->json_name, room->members[i]->info, hub_user_of(conn));
+        f(user, conn->id, NULL, conn->endpoint->json_name, room->members[i]->info,
+          hub_user_of(conn));
     }
 }
 

@@ -87,10 +87,12 @@ static int core_rooms_of(lua_State *L) {
     return 1;
 }
 
-static void add_member(void *user, conn_id id, const char *name, const char *info,
-                       struct slice user_name) {
+static void add_member(void *user, conn_id id, const char *remote_id, const char *name,
+                       const char *info, struct slice user_name) {
     struct bind_snapshot *snapshot = user;
     bind_snapshot_add(snapshot, &id, sizeof id);
+    if (id == 0)
+        bind_snapshot_add(snapshot, remote_id, CONN_ID_LEN);
     snapshot_add_text(snapshot, (struct slice){name, strlen(name)});
     snapshot_add_text(snapshot, (struct slice){info, info == NULL ? NO_TEXT : strlen(info)});
     if (user_name.bytes == NULL)
@@ -99,8 +101,8 @@ static void add_member(void *user, conn_id id, const char *name, const char *inf
 }
 
 /* core.room_members(room) -> a list over all workers, in no order, with four values for each
- * member: its integer, its endpoint's name as JSON, its info as JSON or false, and its user or
- * false */
+ * member: its integer, or the text of its id when it is of another machine; its endpoint's name as
+ * JSON, its info as JSON or false, and its user or false */
 static int core_room_members(lua_State *L) {
     struct slice room = bind_check_text(L, 1);
     struct bind_snapshot snapshot = BIND_SNAPSHOT_FIRST;
@@ -113,7 +115,12 @@ static int core_room_members(lua_State *L) {
     for (const char *at = snapshot.bytes; at < snapshot.bytes + snapshot.used;) {
         conn_id id;
         bind_snapshot_take(&at, &id, sizeof id);
-        lua_pushinteger(L, (lua_Integer)id);
+        if (id == 0) {
+            lua_pushlstring(L, at, CONN_ID_LEN);
+            at += CONN_ID_LEN;
+        } else {
+            lua_pushinteger(L, (lua_Integer)id);
+        }
         lua_rawseti(L, 3, ++count);
         for (int i = 0; i < 3; i++) {
             at = push_text(L, at);

@@ -107,8 +107,8 @@ static bool same_text(const char *one, const char *other) {
 
 bool app_cluster_equal(const struct app_cluster *one, const struct app_cluster *other) {
     bool same = one->urls.count == other->urls.count && one->verify == other->verify &&
-                same_text(one->prefix, other->prefix) && same_text(one->ca, other->ca) &&
-                same_text(one->certificate, other->certificate) &&
+                one->lease == other->lease && same_text(one->prefix, other->prefix) &&
+                same_text(one->ca, other->ca) && same_text(one->certificate, other->certificate) &&
                 same_text(one->key, other->key) &&
                 same_text(one->key_password, other->key_password);
     for (size_t i = 0; same && i < one->urls.count; i++)
@@ -122,6 +122,7 @@ static void read_cluster(lua_State *L, int index, struct app_cluster *cluster) {
         int at = lua_gettop(L);
         cluster->urls = texts_field(L, at, "urls");
         cluster->prefix = text_field(L, at, "prefix");
+        cluster->lease = number_field(L, at, "lease");
         cluster->ca = text_field(L, at, "ca");
         cluster->certificate = text_field(L, at, "certificate");
         cluster->key = text_field(L, at, "key");

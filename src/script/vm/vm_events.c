@@ -128,7 +128,10 @@ static void on_presence_changed(void *user, const struct presence *presence) {
     bool exempt = vm_memory_exempt(vm, true); /* a hook that joins or leaves may be running */
     struct task *task = vm_task(vm, EVENT_PRESENCE_CHANGED, presence->id);
     task->conn = 0; /* not a hook of the connection */
-    lua_pushinteger(task->co, (lua_Integer)presence->id);
+    if (presence->remote_id != NULL)
+        lua_pushstring(task->co, presence->remote_id);
+    else
+        lua_pushinteger(task->co, (lua_Integer)presence->id);
     lua_pushlstring(task->co, presence->room.bytes, presence->room.len);
     lua_pushstring(task->co, changes[presence->change]);
     lua_pushstring(task->co, presence->endpoint_name);
