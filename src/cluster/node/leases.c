@@ -424,13 +424,14 @@ static void on_answer(void *context, const struct redisReply *reply) {
     struct lease *lease = context;
     struct node *node = lease->node;
     lease->is_under_way = false;
-    if (reply == NULL || node->leases->has_left) /* leases_up() begins anew */
+    if (node->leases->has_left)
         return;
     int64_t wait = RETRY_MS;
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 5)
+    lease->is_wanted |= reply == NULL;
+    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 5)
         wait = read_answer(lease, reply);
     if (lease->is_wanted)
-        beat(lease);
+        beat(lease); /* while the server is down, leases_up() does it */
     else
         node_set_timer(node, &lease->timer, node->now_ms + (uint64_t)wait, on_time);
 }

@@ -244,9 +244,9 @@ static void give_up(struct room_members *members, bool is_down) {
     members->is_known = false;
     free_steps(members);
     buffer_drop(&members->waiting, members->waiting.len);
-    const struct cluster_room *room = members->room;
-    if (members->must_read && node->servers[room->server].is_up) {
-        start_read(members); /* the server has come back since this read began */
+    bool is_up = node->servers[members->room->server].is_up;
+    if (is_up && (is_down || members->must_read)) { /* it has come back since this read began */
+        start_read(members);
         return;
     }
     if (!is_down) {

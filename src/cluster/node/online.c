@@ -122,7 +122,9 @@ static void on_retry(struct node *node, struct node_timer *timer) {
 static void give_up(struct online_set *set, bool is_down) {
     set->is_reading = set->is_known = false;
     buffer_drop(&set->waiting, set->waiting.len);
-    if (!is_down && set->node->online->is_watched)
+    if (is_down && set->node->servers[set->server].is_up && set->node->online->is_watched)
+        read_set(set); /* it is up again */
+    else if (!is_down && set->node->online->is_watched)
         node_set_timer(set->node, &set->retry, set->node->now_ms + RETRY_MS, on_retry);
 }
 

@@ -1,7 +1,7 @@
 /* sweeps.c -- the members of machines that are gone are removed from the servers.
  *
- * One machine does it for a dead one, partition after partition. Another one takes over when it
- * does not get to the end. A machine that leaves removes its own. */
+ * One machine does it for a dead one, all partitions at once. Another one takes over when it does
+ * not get to the end. A machine that leaves removes its own. */
 #include "cluster/node/node_parts.h"
 
 #include "base/mem.h"
@@ -11,19 +11,28 @@
 
 enum { ROOMS_OF_A_CALL = 200 };
 
+struct sweep;
+
+/* Of one partition. */
+struct part {
+    struct sweep *sweep;
+    unsigned partition;
+};
+
 /* The removal of a dead machine's members on one server. */
 struct sweep {
     struct list link;
     struct node *node;
-    unsigned server, partition;
+    unsigned server;
+    unsigned under_way; /* partitions */
+    bool has_failed;
     char dead[CONN_ID_NODE_LEN + 1];
+    struct part parts[PARTITIONS];
 };
 
 struct sweeps {
     struct list list;
 };
-
-static void sweep_next(struct sweep *sweep);
 
 struct sweeps *sweeps_new(struct node *node) {
     (void)node;
@@ -61,36 +70,43 @@ static bool is_on(const struct node *node, unsigned partition, unsigned server) 
 
 /* ---- of a dead machine ---- */
 
+static void remove_some(struct part *part);
+
 static void on_removed(void *context, const struct redisReply *reply) {
-    struct sweep *sweep = context;
-    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER || reply->integer < 0) {
-        sweep_free(sweep); /* the machine lives again; or another one will do it */
+    struct part *part = context;
+    struct sweep *sweep = part->sweep;
+    sweep->under_way--;
+    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER || reply->integer < 0)
+        sweep->has_failed = true; /* the machine lives again; or another one will do it */
+    else if (reply->integer > 0)
+        remove_some(part);
+    if (sweep->under_way > 0)
         return;
-    }
-    if (reply->integer == 0)
-        sweep->partition++;
-    sweep_next(sweep);
+    if (!sweep->has_failed)
+        call_done(sweep->node, sweep->server, slice_of(sweep->dead));
+    sweep_free(sweep);
 }
 
-static void sweep_next(struct sweep *sweep) {
-    struct node *node = sweep->node;
-    struct slice dead = slice_of(sweep->dead);
-    while (sweep->partition < PARTITIONS && !is_on(node, sweep->partition, sweep->server))
-        sweep->partition++;
-    if (sweep->partition < PARTITIONS) {
-        members_remove(node, sweep->partition, dead, ROOMS_OF_A_CALL, on_removed, sweep);
-    } else {
-        call_done(node, sweep->server, dead);
-        sweep_free(sweep);
-    }
+static void remove_some(struct part *part) {
+    struct sweep *sweep = part->sweep;
+    sweep->under_way++;
+    members_remove(sweep->node, part->partition, slice_of(sweep->dead), ROOMS_OF_A_CALL, on_removed,
+                   part);
 }
 
 static void on_taken(void *context, const struct redisReply *reply) {
     struct sweep *sweep = context;
-    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER || reply->integer != 1)
+    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER || reply->integer != 1) {
         sweep_free(sweep);
-    else
-        sweep_next(sweep);
+        return;
+    }
+    for (unsigned partition = 0; partition < PARTITIONS; partition++) {
+        sweep->parts[partition] = (struct part){sweep, partition};
+        if (is_on(sweep->node, partition, sweep->server))
+            remove_some(&sweep->parts[partition]);
+    }
+    if (sweep->under_way == 0) /* more servers than partitions */
+        sweep_free(sweep);
 }
 
 void sweeps_begin(struct node *node, unsigned server, struct slice dead) {
