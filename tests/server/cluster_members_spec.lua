@@ -94,7 +94,7 @@ end
 -- Asks until the answer is this one.
 local function wait_for(one, code, expected, seconds)
   local got
-  if not pcall(loop.wait_until, function()
+  if not loop.wait_until(function()
     got = run(one, code)
     return got == expected
   end, seconds or 5) then

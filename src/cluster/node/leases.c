@@ -474,16 +474,6 @@ void leases_beat(struct node *node, unsigned server) {
     beat(&node->leases->servers[server]);
 }
 
-void leases_seen(struct node *node, unsigned server, struct slice id) {
-    struct lease *lease = &node->leases->servers[server];
-    if (!lease->is_registered || find(lease, id) != NULL || slice_equal(id, node_id(node)))
-        return;
-    struct machine *machine = add(lease, id);
-    machine->seen_at = node->now_ms;
-    copy_text(machine->life, slice_of(lease->life));
-    beat(lease); /* the answer says whether it lives */
-}
-
 void leases_lost(struct node *node, unsigned server) {
     struct lease *lease = &node->leases->servers[server];
     lease->is_registered = false;

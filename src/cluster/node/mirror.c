@@ -196,7 +196,7 @@ static bool set_member(struct room_members *members, struct slice machine, struc
     bool is_new = mirrored == NULL;
     if (is_new) {
         mirrored = add(members);
-        leases_seen(node, members->room->server, machine);
+        leases_seen(node, machine);
     }
     memcpy(mirrored->machine, machine.bytes, CONN_ID_NODE_LEN);
     mirrored->is_seen = true;

@@ -274,9 +274,6 @@ void leases_up(struct node *node, unsigned server);
 void leases_down(struct node *node, unsigned server);
 /* A heartbeat now, instead of later. */
 void leases_beat(struct node *node, unsigned server);
-/* Something has come from a machine: if it is not known, it lives until the next answer says what
- * is right. */
-void leases_seen(struct node *node, unsigned server, struct slice id);
 /* The server says that this machine has no lease: it may have lost more. */
 void leases_lost(struct node *node, unsigned server);
 /* Has the server answered a heartbeat since it was last up? Before, it takes no members. */

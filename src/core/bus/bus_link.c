@@ -253,8 +253,6 @@ void bus_link_answer(struct bus *bus, struct link_token token, enum link_status 
 void bus_link_set_live(struct bus *bus, struct slice room, bool is_live) {
     uv_mutex_lock(&bus->lock);
     link_set_live(bus->link, room, is_live);
-    if (is_live)
-        remote_members_set_known(&bus->remote, room);
     uv_mutex_unlock(&bus->lock);
 }
 

@@ -46,7 +46,7 @@ static void post_user(struct bus *bus, struct slice room, bool on, struct wakeup
 
 static void post_member(struct bus *bus, struct slice room, enum presence_change change,
                         const struct remote_member *member, struct wakeups *wakeups) {
-    if (!remote_members_is_known(&bus->remote, room) || member->endpoint_name == NULL)
+    if (member->endpoint_name == NULL)
         return;
     const struct presence presence = {
         .change = change,
@@ -66,7 +66,7 @@ static bool set_member(struct bus *bus, struct slice room, const char *id,
     struct remote_member *before, *member;
     member = remote_members_set(&bus->remote, room, id, from, &before);
     if (is_user_room(room)) {
-        if (!was_online && remote_members_is_known(&bus->remote, room))
+        if (!was_online && bus->knows_users)
             post_user(bus, room, true, wakeups);
     } else if (before == NULL) {
         post_member(bus, room, PRESENCE_JOINED, member, wakeups);

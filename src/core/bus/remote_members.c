@@ -10,7 +10,6 @@ struct remote_room {
     struct table_entry entry; /* its key is the name */
     struct list members;
     uint32_t count;
-    bool is_known;
     char name[];
 };
 
@@ -36,15 +35,6 @@ static struct remote_room *use_room(struct remote_members *members, struct slice
     list_init(&room->members);
     table_add(&members->rooms, &room->entry);
     return room;
-}
-
-void remote_members_set_known(struct remote_members *members, struct slice room) {
-    use_room(members, room)->is_known = true;
-}
-
-bool remote_members_is_known(const struct remote_members *members, struct slice name) {
-    const struct remote_room *room = find_room(members, name);
-    return room != NULL && room->is_known;
 }
 
 uint32_t remote_members_size(const struct remote_members *members, struct slice name) {

@@ -48,9 +48,6 @@ struct remote_member *remote_members_take(struct remote_members *members, struct
 void remote_members_free(struct remote_member *member); /* accepts NULL */
 /* Forgets a room. */
 void remote_members_forget(struct remote_members *members, struct slice room);
-/* The members of the room are known from now on: what comes is a change. */
-void remote_members_set_known(struct remote_members *members, struct slice room);
-bool remote_members_is_known(const struct remote_members *members, struct slice room);
 
 uint32_t remote_members_size(const struct remote_members *members, struct slice room);
 bool remote_members_has(const struct remote_members *members, struct slice room, const char *id);
