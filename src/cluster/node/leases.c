@@ -132,6 +132,14 @@ static bool lives(const struct node *node, struct slice id) {
     return false;
 }
 
+static bool is_unlisted(const struct leases *leases, struct slice id) {
+    for (const struct list *link = leases->unlisted.next; link != &leases->unlisted;
+         link = link->next)
+        if (slice_is(id, LIST_OWNER(link, struct unlisted, link)->id))
+            return true;
+    return false;
+}
+
 static void tell(const struct node *node, const char *id, bool is_alive) {
     if (node->bus.machine != NULL)
         node->bus.machine(node->bus.user, id, is_alive);
@@ -147,7 +155,8 @@ static void report(struct lease *lease, const char *id, bool is_alive) {
     log_str(&line, "node", id);
     log_end(&line);
     node->figures.machines += is_alive ? 1 : (uint64_t)-1;
-    tell(node, id, is_alive);
+    if (!is_alive || !is_unlisted(node->leases, slice_of(id))) /* else the bus has it */
+        tell(node, id, is_alive);
 }
 
 static struct machine *add(struct lease *lease, struct slice id) {
@@ -172,14 +181,6 @@ static void remove_machine(struct lease *lease, struct machine *machine) {
 }
 
 /* ---- machines that have sent something ---- */
-
-static bool is_unlisted(const struct leases *leases, struct slice id) {
-    for (const struct list *link = leases->unlisted.next; link != &leases->unlisted;
-         link = link->next)
-        if (slice_is(id, LIST_OWNER(link, struct unlisted, link)->id))
-            return true;
-    return false;
-}
 
 void leases_seen(struct node *node, struct slice id) {
     struct leases *leases = node->leases;
