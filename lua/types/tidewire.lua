@@ -215,6 +215,7 @@
 
 --- What a room remembers.
 ---@class tidewire.RoomOptions
+---@field presence? boolean              false: only their own machine knows the members
 ---@field history? integer               the last so many messages
 ---@field history_seconds? number        0: until newer ones take their place
 ---@field history_bytes? tidewire.Size

@@ -12,7 +12,7 @@ static uint64_t now_ms(void *user) {
 
 static struct bus *new_bus(void) {
     static const struct room_rule rule = {
-        "*", {{.messages = 2, .bytes = 100}, {.messages = 2, .bytes = 100}}};
+        "*", {{.messages = 2, .bytes = 100}, {.messages = 2, .bytes = 100}}, false};
     struct bus *bus = bus_new();
     bus_memory_set(bus, &rule, 1, 500);
     return bus;

@@ -91,7 +91,8 @@ describe("the option rooms", function()
     },
     ["an entry without a memory"] = {
       { ["chat:*"] = {} },
-      'rooms["chat:*"]: it needs history, the number of messages, or retain = true',
+      'rooms["chat:*"]: it needs history, the number of messages, or retain = true, '
+        .. 'or presence = false',
     },
     ["a limit without its memory"] = {
       { ["chat:*"] = { retain = true, history_bytes = "1M" } },

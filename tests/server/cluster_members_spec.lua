@@ -17,6 +17,13 @@ local events = {}
 local function note(...) events[#events + 1] = table.concat({ ... }, " ") end
 function seen() return table.concat(events, ", ") end
 function forget() events = {} end
+function of(name)
+  local some = {}
+  for _, event in ipairs(events) do
+    if event:find(name, 1, true) then some[#some + 1] = event end
+  end
+  return table.concat(some, ", ")
+end
 
 function watch(room, by)
   return tw.room(room):watch {
@@ -45,6 +52,7 @@ _G.list = list
 
 return {
   cluster = { url = "redis://127.0.0.1:1", lease = LEASE },
+  rooms = { ["quiet:*"] = { presence = false } },
   limits = LIMITS,
   defaults = {
     validate = function(request)
@@ -169,6 +177,28 @@ for _, workers in ipairs { 1, 3 } do
       run(group[2], "watched:cancel()")
     end)
 
+    it("counts the members of both as receivers of a broadcast", function()
+      local ada = connect(group[1], "/?user=ada&rooms=heard")
+      local bob, bob_id = connect(group[2], "/?user=bob&rooms=heard")
+      wait_for(group[1], "return tw.room('heard'):size()", "2")
+      assert.equal("2", run(group[1], "return (tw.room('heard'):broadcast('x'))"))
+      assert.equal("1", run(group[1],
+        ("return (tw.room('heard'):broadcast('y', { except = %q }))"):format(bob_id)))
+      assert.same({ "x", "y" }, ada:receive_many(2))
+      assert.equal("x", (bob:receive()))
+    end)
+
+    it("leaves the members of rooms without presence to their machine", function()
+      local ada = connect(group[1], "/?user=ada&rooms=quiet:one")
+      local bob = connect(group[2], "/?user=bob&rooms=quiet:one,loud")
+      wait_for(group[1], "return list('loud')", "1/1: bob@/") -- which joined later
+      assert.equal("1/1: ada@/", run(group[1], "return list('quiet:one')"))
+      assert.equal("1/1: bob@/", run(group[2], "return list('quiet:one')"))
+      run(group[1], "tw.room('quiet:one'):broadcast('for both')")
+      assert.equal("for both", (ada:receive()))
+      assert.equal("for both", (bob:receive()))
+    end)
+
     it("knows the connections of a user, sends to them and closes them", function()
       local one, one_id = connect(group[1], "/?user=carol")
       local two, two_id = connect(group[2], "/?user=carol")
@@ -191,27 +221,26 @@ for _, workers in ipairs { 1, 3 } do
       for i = 1, 2 do
         run(group[i], "forget() _G.watched = watch_users()")
       end
-      -- a user whose events come shows that the list of users has been read
-      local first = connect(group[1], "/?user=first")
-      local last = connect(group[2], "/?user=last")
+      -- a user of the other machine whose events come shows that the list of users has been read
       for i = 1, 2 do
-        wait_for(group[i], "return seen():find('first') ~= nil and seen():find('last') ~= nil",
-          "true")
-        run(group[i], "forget()")
+        local probes = 0
+        assert(loop.wait_until(function()
+          probes = probes + 1
+          connect(group[3 - i], ("/?user=probe%d%d"):format(i, probes)):close()
+          return run(group[i], "return seen():find('off probe" .. i .. "') ~= nil") == "true"
+        end, 5))
       end
       local one = connect(group[1], "/?user=dora")
-      for i = 1, 2 do wait_for(group[i], "return seen()", "on dora") end
+      for i = 1, 2 do wait_for(group[i], "return of('dora')", "on dora") end
       local two = connect(group[2], "/?user=dora")
       wait_for(group[1], "return #tw.user('dora'):connections()", "2")
       wait_for(group[2], "return #tw.user('dora'):connections()", "2")
       one:close()
       wait_for(group[1], "return #tw.user('dora'):connections()", "1")
       wait_for(group[2], "return #tw.user('dora'):connections()", "1")
-      for i = 1, 2 do assert.equal("on dora", run(group[i], "return seen()")) end
+      for i = 1, 2 do assert.equal("on dora", run(group[i], "return of('dora')")) end
       two:close()
-      for i = 1, 2 do wait_for(group[i], "return seen()", "on dora, off dora") end
-      first:close()
-      last:close()
+      for i = 1, 2 do wait_for(group[i], "return of('dora')", "on dora, off dora") end
       for i = 1, 2 do run(group[i], "watched:cancel()") end
     end)
   end)

@@ -24,7 +24,7 @@ static struct fake *enter(unsigned worker) {
 }
 
 static int set_up(void **state) {
-    const struct room_rule rule = {"chat:*", {{100, 1 << 20, 0}, {0, 0, 0}}};
+    const struct room_rule rule = {"chat:*", {{100, 1 << 20, 0}, {0, 0, 0}}, false};
     bus = bus_new();
     bus_set_workers(bus, 2);
     one = enter(0);

@@ -17,10 +17,10 @@ static struct room_memory memory;
 static struct memory_time now;
 
 static const struct room_rule rules[] = {
-    {"chat:*", {{3, 100, 1000}, {0, 0, 0}}},
-    {"price:*", {{0, 0, 0}, {2, 100, 0}}},
-    {"*:both", {{3, 100, 0}, {2, 100, 0}}},
-    {"huge:*", {{1000000, 1 << 20, 0}, {0, 0, 0}}},
+    {"chat:*", {{3, 100, 1000}, {0, 0, 0}}, false},
+    {"price:*", {{0, 0, 0}, {2, 100, 0}}, false},
+    {"*:both", {{3, 100, 0}, {2, 100, 0}}, false},
+    {"huge:*", {{1000000, 1 << 20, 0}, {0, 0, 0}}, false},
 };
 
 static int setup(void **state) {
@@ -32,7 +32,7 @@ static int setup(void **state) {
 
 /* Nothing is left behind. */
 static int teardown(void **state) {
-    struct room_rule none = {"", {{0, 0, 0}, {0, 0, 0}}};
+    struct room_rule none = {"", {{0, 0, 0}, {0, 0, 0}}, false};
     room_memory_set(&memory, &none, 0, SIZE_MAX);
     while (!room_memory_sweep(&memory, &now, 10))
         ;
@@ -234,8 +234,8 @@ static void test_changed_rules(void **state) {
         add("price:a", "x");
     }
     struct room_rule changed[] = {
-        {"chat:*", {{2, 100, 0}, {0, 0, 0}}},
-        {"huge:*", {{0, 0, 0}, {5, 100, 0}}},
+        {"chat:*", {{2, 100, 0}, {0, 0, 0}}, false},
+        {"huge:*", {{0, 0, 0}, {5, 100, 0}}, false},
     };
     assert_false(room_memory_set(&memory, rules, 4, SIZE_MAX));
     assert_true(room_memory_set(&memory, changed, 2, SIZE_MAX));
@@ -274,7 +274,7 @@ static void test_sweep(void **state) {
 
 /* A step under the lock has an end, also where many messages of one room are too old at once. */
 static void test_sweep_of_one_room(void **state) {
-    const struct room_rule rule = {"*", {{1000, 1000, 1000}, {0, 0, 0}}};
+    const struct room_rule rule = {"*", {{1000, 1000, 1000}, {0, 0, 0}}, false};
     room_memory_set(&memory, &rule, 1, SIZE_MAX);
     for (int i = 0; i < 50; i++)
         add("one", "x");

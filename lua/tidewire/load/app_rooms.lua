@@ -12,6 +12,7 @@ local app_rooms = {}
 --- How much rooms whose names fit a pattern remember.
 ---@class tidewire.RoomRule
 ---@field pattern string           each * stands for any characters, or none
+---@field presence boolean|nil     false: other machines of a cluster do not know the members
 ---@field history integer          messages; 0: the room has no history
 ---@field history_seconds number   0: they are not forgotten because of their age
 ---@field history_bytes integer
@@ -22,6 +23,7 @@ local app_rooms = {}
 local MIB <const> = 1 << 20
 
 options.declare("room", {
+  { name = "presence", type = "boolean", default = true },
   { name = "history", type = "count" },
   { name = "history_seconds", type = "seconds", default = 0 },
   { name = "history_bytes", type = "size", min = 1, max = 1 << 40, default = MIB },
@@ -73,8 +75,9 @@ local function read_rule(report, rules, pattern, given, name, path)
   report:take(findings, report.file)
   if #findings.problems > 0 then
     return
-  elseif not checked.history and not checked.retain then
-    report:error(place, name .. ": it needs history, the number of messages, or retain = true")
+  elseif not checked.history and not checked.retain and checked.presence == nil then
+    report:error(place, name .. ": it needs history, the number of messages, or retain = true, or "
+      .. "presence = false")
     return
   end
   check_groups(report, place, name, checked)
@@ -87,6 +90,9 @@ local function read_rule(report, rules, pattern, given, name, path)
     retain_seconds = effective(checked, "retain_seconds"),
     retain_bytes = effective(checked, "retain_bytes"),
   }
+  if checked.presence == false then
+    rules[#rules].presence = false
+  end
 end
 
 --- Why this can be no pattern; nil: it can.

@@ -234,6 +234,8 @@ void members_take(struct node *node, const struct link_item *item) {
             forget_if_gone(members, member);
         return;
     }
+    if (item->kind == LINK_JOINED && item->is_hidden)
+        return;
     if (item->kind == LINK_CHANGED && (member == NULL || !member->is_present))
         return;
     if (member == NULL)

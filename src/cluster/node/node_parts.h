@@ -205,8 +205,8 @@ void peers_free(struct peers *peers);
  * channel that are missing before it. */
 bool peers_accept(struct node *node, unsigned lane, const struct protocol_head *head,
                   struct senders *senders);
-/* A machine has published a message with this sequence in a channel. The caller begins with the last
- * message. Returns how many are missing that were not known to be. */
+/* A machine has published a message with this sequence in a channel. The caller begins with the
+ * last message. Returns how many are missing that were not known to be. */
 uint64_t peers_compare(struct node *node, struct slice machine, struct senders *senders,
                        uint64_t sequence);
 /* Counts and logs messages of a machine that have not come. */

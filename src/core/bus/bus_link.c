@@ -81,6 +81,7 @@ void bus_push_member(struct bus *bus, enum link_item_kind kind, const struct roo
             is_user_room(room) ? (struct slice){NULL, 0} : bus_user_of(bus, id),
         };
         item = link_item_new_member(kind, room, &member);
+        item->is_hidden = room_memory_hides_members(&bus->memory, room);
     }
     conn_id_format(item->id, id);
     bus_push_item(bus, item, wakeups);

@@ -96,6 +96,8 @@ void bus_post_presence(struct bus *bus, unsigned except, const struct room_entry
 /* Under the lock: the same, for a connection of any machine. */
 void bus_post_change(struct bus *bus, unsigned except, const struct presence *presence,
                      struct wakeups *wakeups);
+/* Under the lock: the number of members on other machines that get a broadcast to a room. */
+uint32_t bus_remote_receivers(const struct bus *bus, const struct broadcast *broadcast);
 /* Under the lock: has the user of this room a connection on another machine, as far as is known? */
 bool bus_is_online_elsewhere(const struct bus *bus, struct slice room);
 /* Under the lock, before a connection leaves the room of its user. */

@@ -15,6 +15,12 @@ void bus_set_remote_max(struct bus *bus, size_t bytes) {
     uv_mutex_unlock(&bus->lock);
 }
 
+uint32_t bus_remote_receivers(const struct bus *bus, const struct broadcast *broadcast) {
+    uint32_t size = remote_members_size(&bus->remote, broadcast->room);
+    const char *except = broadcast->except_text;
+    return size - (except != NULL && remote_members_has(&bus->remote, broadcast->room, except));
+}
+
 bool bus_is_online_elsewhere(const struct bus *bus, struct slice room) {
     if (bus->link == NULL)
         return false;

@@ -147,6 +147,8 @@ static void publish(struct bus *bus, unsigned worker, const struct broadcast *br
         published->receivers =
             bus_post_broadcast(bus, worker, broadcast, published->offset, wakeups);
     }
+    if (bus->link != NULL && broadcast->room.bytes != NULL)
+        published->receivers += bus_remote_receivers(bus, broadcast);
     bus_push_broadcast(bus, broadcast, published->is_ordered, wakeups);
 }
 

@@ -75,6 +75,7 @@ struct link_item {
     bool is_ordered;
     struct memory_limits limits[MEMORY_KINDS]; /* PUBLISH to a room with a memory */
     struct link_member member;                 /* JOINED, CHANGED */
+    bool is_hidden;                            /* JOINED: other machines do not know the member */
     bool on;                                   /* WATCH */
     unsigned code;                             /* CLOSE */
     enum link_request request;                 /* REQUEST */

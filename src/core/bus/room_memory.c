@@ -47,14 +47,25 @@ static bool remembers(const struct room_rule *rule) {
     return rule->limits[MEMORY_HISTORY].messages > 0 || rule->limits[MEMORY_RETAINED].messages > 0;
 }
 
-/* NULL: none, or one without a memory. */
-static const struct room_rule *find_rule(const struct room_memory *memory, struct slice name) {
+/* The first that fits, or NULL. */
+static const struct room_rule *find_any(const struct room_memory *memory, struct slice name) {
     if (is_user_room(name)) /* no pattern is meant for it */
         return NULL;
     for (uint32_t i = 0; i < memory->rule_count; i++)
         if (matches(memory->rules[i].pattern, name))
-            return remembers(&memory->rules[i]) ? &memory->rules[i] : NULL;
+            return &memory->rules[i];
     return NULL;
+}
+
+/* NULL: none, or one without a memory. */
+static const struct room_rule *find_rule(const struct room_memory *memory, struct slice name) {
+    const struct room_rule *rule = find_any(memory, name);
+    return rule != NULL && remembers(rule) ? rule : NULL;
+}
+
+bool room_memory_hides_members(const struct room_memory *memory, struct slice room) {
+    const struct room_rule *rule = find_any(memory, room);
+    return rule != NULL && rule->hides_members;
 }
 
 bool room_memory_applies(const struct room_memory *memory, struct slice name) {
@@ -70,7 +81,8 @@ bool room_memory_limits(const struct room_memory *memory, struct slice room,
 }
 
 static bool is_same_rule(const struct room_rule *one, const struct room_rule *other) {
-    bool is_same = strcmp(one->pattern, other->pattern) == 0;
+    bool is_same =
+        strcmp(one->pattern, other->pattern) == 0 && one->hides_members == other->hides_members;
     for (int kind = 0; kind < MEMORY_KINDS; kind++) {
         const struct memory_limits *a = &one->limits[kind], *b = &other->limits[kind];
         is_same = is_same && a->messages == b->messages && a->bytes == b->bytes && a->ms == b->ms;

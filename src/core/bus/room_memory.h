@@ -29,6 +29,7 @@ enum memory_kind { MEMORY_HISTORY, MEMORY_RETAINED, MEMORY_KINDS };
 struct room_rule {
     const char *pattern; /* of names; each * stands for any bytes, or none */
     struct memory_limits limits[MEMORY_KINDS];
+    bool hides_members; /* from other machines */
 };
 
 /* The present moment, on both clocks. */
@@ -64,6 +65,8 @@ bool room_memory_set(struct room_memory *memory, const struct room_rule *rules, 
 
 /* Does a room of this name remember anything? */
 bool room_memory_applies(const struct room_memory *memory, struct slice room);
+/* Are the members of a room of this name unknown on other machines? */
+bool room_memory_hides_members(const struct room_memory *memory, struct slice room);
 /* Copies the limits of its rule. False: there is none. */
 bool room_memory_limits(const struct room_memory *memory, struct slice room,
                         struct memory_limits limits[MEMORY_KINDS]);

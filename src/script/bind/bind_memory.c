@@ -44,7 +44,9 @@ static int core_set_room_rules(lua_State *L) {
             limits_field(L, "history", "history_bytes", "history_seconds");
         rules[i].limits[MEMORY_RETAINED] =
             limits_field(L, "retain_keys", "retain_bytes", "retain_seconds");
-        lua_pop(L, 1);
+        lua_getfield(L, -1, "presence");
+        rules[i].hides_members = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+        lua_pop(L, 2);
     }
     hub_memory_set(vm_of(L)->hub, rules, (uint32_t)count, (size_t)max_bytes);
     return 0;
