@@ -149,7 +149,7 @@ for _, workers in ipairs { 1, 3 } do
 
     it("reports joins and leaves on the other machine, and not those from before", function()
       local before = connect(group[1], "/?user=old&rooms=seen")
-      wait_for(group[1], "return list('seen')", "1/1: old@/")
+      wait_for(group[2], "return list('seen')", "1/1: old@/")
       run(group[2], "forget() _G.watched = watch('seen')")
       local ada = connect(group[1], "/?user=ada&rooms=seen")
       wait_for(group[2], "return seen()", "+ada")
