@@ -104,6 +104,7 @@ describe("tidewire cluster check", function()
     assert.equal(1, code)
     local command = table.concat(one.problems, "\n"):match("(ACL SETUSER poor [%l +|]+)")
     assert.is_truthy(command, cjson.encode(one))
+    assert.is_truthy(command:find("+pubsub|shardnumsub", 1, true), command)
     assert.is_true(has(one.notes, "CONFIG GET"))
     local words = {}
     for word in command:gmatch("%S+") do table.insert(words, word) end

@@ -152,12 +152,26 @@ static void ask(struct ready *server) {
 
 /* ---- events ---- */
 
+static void on_tried(void *context, const struct redisReply *reply) {
+    (void)context, (void)reply;
+}
+
+/* A user of Redis that may not ask is to be noticed at the start, and not after the first outage.
+ */
+static void try_to_ask(struct node *node, unsigned number) {
+    const struct slice argv[] = {
+        {"PUBSUB", 6}, {"SHARDNUMSUB", 11}, channel_of(node, node_id(node))};
+    node->redis.command(node->redis.user, number, 3, argv, on_tried, NULL);
+}
+
 void ready_up(struct node *node, unsigned number) {
     struct ready *server = &node->ready[number];
     node->redis.subscribe(node->redis.user, number, channel_of(node, node_id(node)));
     forget_all(server);
     server->waits = node->servers[number].was_up;
     server->until_ms = node->now_ms + READY_MAX_MS;
+    if (!server->waits)
+        try_to_ask(node, number);
 }
 
 void ready_registered(struct node *node, unsigned number) {

@@ -16,7 +16,7 @@
 enum { SAMPLES = 100, FAR_MS = 5, SLOW_MS = 50, SHA_LEN = 40, NAME_BYTES = 24, NAMES_MAX = 64 };
 
 /* The commands of src/cluster, beside those of its scripts. */
-static const char *const commands[] = {"SET", "GET", "PEXPIRE"};
+static const char *const commands[] = {"SET", "GET", "PEXPIRE", "PUBSUB SHARDNUMSUB"};
 
 /* Says what an error is, and what to do. */
 static void add_error(struct cluster_report *report, const char *what,
@@ -131,8 +131,11 @@ static void check_rights(struct cluster_report *report, struct cluster_ask *ask)
     static const char script[] =
         "local denied = {} "
         "for _, name in ipairs(ARGV) do "
-        "  local known, allowed = pcall(redis.acl_check_cmd, name, KEYS[1], KEYS[1], KEYS[1]) "
-        "  if not (known and allowed) then table.insert(denied, '+' .. name:lower()) end "
+        "  local first, second = name:match('^(%a+) ?(%a*)$') "
+        "  if second == '' then second = KEYS[1] end "
+        "  local known, allowed = pcall(redis.acl_check_cmd, first, second, KEYS[1], KEYS[1]) "
+        "  local right = '+' .. name:lower():gsub(' ', '|') "
+        "  if not (known and allowed) then table.insert(denied, right) end "
         "end "
         "return table.concat(denied, ' ')";
     char names[NAMES_MAX][NAME_BYTES], key[64];
