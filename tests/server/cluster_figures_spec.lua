@@ -96,7 +96,7 @@ describe("a machine of a cluster", function()
     group.redis:start()
     assert.equal("ready cluster=up",
       loop.ask_until(function() return ready(one) end, "ready cluster=up"))
-    assert.equal(2, #one:log_lines("info event=cluster_up server=.- kind=Redis version=%d"))
+    assert.equal(2, #one:log_lines("info event=cluster_up server=.- kind=%a+ version=%d"))
     assert.equal(2, stats(one).cluster_servers[1].connects)
   end)
 

@@ -23,6 +23,7 @@ local cluster = {}
 ---@class support.cluster_options: support.server_options
 ---@field count integer? of servers, 2
 ---@field redis support.redis_options?
+---@field redis_started support.service? one that runs already, which the cluster owns from now on
 
 --- Why there can be none, or nil.
 ---@return string?
@@ -42,7 +43,8 @@ end
 ---@param options support.cluster_options
 ---@return support.cluster
 function cluster.start(options)
-  local self = setmetatable({ options = options, redis = redis.start(options.redis) }, Cluster)
+  local self = setmetatable({ options = options }, Cluster)
+  self.redis = options.redis_started or redis.start(options.redis)
   for _ = 1, options.count or 2 do self:add() end
   return self
 end

@@ -37,10 +37,14 @@ local function is_free(port)
   return free
 end
 
-local function choose_port()
+--- The first of so many free ports, each after the other.
+---@param count integer
+---@return integer
+function service.choose_ports(count)
   for _ = 1, 1000 do
-    local port = math.random(FIRST_PORT, LAST_PORT)
-    if is_free(port) then return port end
+    local first, free = math.random(FIRST_PORT, LAST_PORT - count), true
+    for port = first, first + count - 1 do free = free and is_free(port) end
+    if free then return first end
   end
   error("no free port")
 end
@@ -89,7 +93,7 @@ end
 function service.start(kind, folder)
   local self = setmetatable({ kind = kind, folder = folder }, Service)
   for _ = 1, ATTEMPTS do -- another process may take the port first
-    self.port = choose_port()
+    self.port = service.choose_ports(1)
     if launch(self) then return self end
   end
   local output = said(self)
