@@ -23,7 +23,7 @@ void app_texts_free(struct app_texts *texts);
 /* The option `cluster`. */
 struct app_cluster {
     struct app_texts urls; /* of the Redis servers; none: the machine is alone */
-    double lease; /* seconds: a machine that is silent for so long is dead */
+    double lease;          /* seconds: a machine that is silent for so long is dead */
     char *prefix, *ca, *certificate, *key, *key_password; /* NULL: not set */
     bool verify;
 };
