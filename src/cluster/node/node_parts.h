@@ -190,8 +190,8 @@ struct sink *outgoing_begin(struct node *node, unsigned lane, enum protocol_kind
 void outgoing_end(struct node *node, unsigned server);
 void outgoing_up(struct node *node);
 void outgoing_turn(struct node *node);
-/* Packs channel, sequence and age in milliseconds of each message that a server has confirmed since
- * so long, the newest first, up to so many bytes. */
+/* Packs channel, sequence and age in milliseconds of each message that a server has confirmed in
+ * the last `ms` milliseconds, the newest first, up to so many bytes. */
 void outgoing_since(const struct node *node, uint64_t ms, struct sink *out, size_t max_bytes);
 void outgoing_figures(const struct node *node, struct node_figures *out);
 /* Has everything been published? */
