@@ -169,6 +169,9 @@ function events.request(number, head, body, remote_address, secure, host, tls)
 end
 
 function events.opened(conn)
+  if core.has_cluster() and not users.admit(conn) then
+    return
+  end
   local on_start = conn[ENDPOINT].on_start
   if on_start then
     local ok, err = on_start(conn)
@@ -247,7 +250,7 @@ function events.closed(conn, code, reason)
   Conn.cancel_timers(conn)
   requests.forget(Conn.integer(conn))
   local on_close = conn[ENDPOINT].on_close
-  if on_close then
+  if on_close and not users.was_refused(conn) then
     on_close(conn, code, reason)
   end
 end

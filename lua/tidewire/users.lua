@@ -10,6 +10,7 @@ local cluster = require "tidewire.cluster"
 local core = require "tidewire.core"
 local errors = require "tidewire.errors"
 local inspect = require "tidewire.base.inspect"
+local json = require "tidewire.json"
 local missing = require "tidewire.base.missing"
 local misuse = require "tidewire.base.misuse"
 local option_types = require "tidewire.load.option_types"
@@ -19,6 +20,12 @@ local room_names = require "tidewire.room_names"
 local send_options = require "tidewire.send_options"
 
 local ENDPOINT <const> = conn_keys.ENDPOINT
+
+-- As core/bus/users.h and core/frames/close_codes.h have them.
+local TOO_MANY <const> = {
+  code = 4429, reason = "too many connections of this user",
+  replaced = 4409, replaced_reason = "replaced by another connection of this user",
+}
 
 local users = {}
 
@@ -94,6 +101,60 @@ function users.update(conn)
     core.set_user(Conn.integer(conn), name)
     Conn.set_user(conn, name --[[@as string|nil]])
   end
+end
+
+-- ---- user_connections, on other machines ----
+
+--- Connections that were refused before their on_start.
+local refused = setmetatable({}, { __mode = "k" })
+
+--- Was it refused by users.admit()? Then on_start was not called.
+---@param conn tidewire.Conn
+---@return boolean
+function users.was_refused(conn)
+  return refused[conn] ~= nil
+end
+
+--- The ids of the user's connections at this endpoint on other machines, and the number of those on
+--- this one.
+local function connections_at(user, endpoint_name)
+  local list, away, here = core.room_members(room_names.of_user(user)), {}, 0
+  for i = 1, #list, 4 do
+    if json.decode(list[i + 1]) == endpoint_name then
+      if type(list[i]) == "string" then
+        away[#away + 1] = list[i]
+      else
+        here = here + 1
+      end
+    end
+  end
+  return away, here
+end
+
+--- The option user_connections, with the connections on other machines; C has compared it with
+--- those of this one. Before on_start; waits until this machine knows them. Two that come at the
+--- same moment on two machines may both be closed. While Redis is away, each counts its own.
+---@param conn tidewire.Conn
+---@return boolean  false: it is refused, and is closed
+function users.admit(conn)
+  local options, user = conn[ENDPOINT].options, Conn.user(conn)
+  local max = options and options.user_connections
+  if not max or not user then
+    return true
+  end
+  cluster.sync(room_names.of_user(user))
+  local away, here = connections_at(user, conn.name)
+  local over = #away + here - max
+  if options.user_limit == "replace" then
+    for i = 1, math.min(over, #away) do
+      core.close_away(away[i], TOO_MANY.replaced, TOO_MANY.replaced_reason)
+    end
+  elseif over > 0 then
+    refused[conn] = true
+    core.close(Conn.integer(conn), TOO_MANY.code, TOO_MANY.reason)
+    return false
+  end
+  return true
 end
 
 -- ---- tw.user ----

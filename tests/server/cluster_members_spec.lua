@@ -217,6 +217,19 @@ for _, workers in ipairs { 1, 3 } do
       wait_for(group[1], "return tw.user('carol'):online()", "false")
     end)
 
+    it("counts a user's connections on both for user_connections", function()
+      local first = connect(group[1], "/refuse?user=gina")
+      wait_for(group[2], "return tw.user('gina'):online()", "true")
+      local second = group[2]:connect("/refuse?user=gina")
+      assert.same({ 4429, "too many connections of this user" }, { second:wait_closed() })
+      assert.equal("= true", (first:ask("return conn:is_open()")))
+      local old = connect(group[1], "/one?user=hugo")
+      wait_for(group[2], "return tw.user('hugo'):online()", "true")
+      local new = connect(group[2], "/one?user=hugo")
+      assert.same({ 4409, "replaced by another connection of this user" }, { old:wait_closed() })
+      assert.equal("= true", (new:ask("return conn:is_open()")))
+    end)
+
     it("reports users that come online first and go offline last, once on each machine", function()
       for i = 1, 2 do
         run(group[i], "forget() _G.watched = watch_users()")
