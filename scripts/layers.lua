@@ -77,6 +77,7 @@ layers.folders = {
 layers.private = {
   ["cluster/node/node_parts.h"] = true,
   ["cluster/link/cluster_link_parts.h"] = true,
+  ["cluster/node/session_parts.h"] = true,
   ["core/bus/bus_parts.h"] = true,
   ["core/hub/conn.h"] = true,
   ["core/hub/hub_close.h"] = true,
@@ -95,7 +96,8 @@ layers.foreign = {
     headers = { "^libwebsockets" },
     words = { "lws_[%w_]+", "LWS_[%w_]+" } },
   { places = { "net/socket", "net/client/client_socket.c",
-               "net/client/ws_client.c", "net/http/handshake.c" },
+               "net/client/ws_client.c", "net/http/handshake.c",
+               "cluster/node/session_key.c" },
     what = "OpenSSL", headers = { "^openssl/" } },
   { places = { "core/frames/compressor.c", "core/frames/decompressor.c",
                "server/state/state_file.c" },

@@ -21,6 +21,7 @@ local presence = require "tidewire.presence"
 local registry = require "tidewire.registry"
 local reload = require "tidewire.reload"
 local requests = require "tidewire.requests"
+local session_moves = require "tidewire.session_moves"
 local users = require "tidewire.users"
 
 local ENDPOINT <const> = conn_keys.ENDPOINT
@@ -124,6 +125,18 @@ function events.restore_session(id, number, values)
       return Conn.restore(id, endpoint, core.state_values(values))
     end
   end
+end
+
+--- The client of a handshake may have a session on another machine.
+events.fetch_session = session_moves.fetch
+
+--- Packs the object of a session that goes to another machine; its timers end here.
+---@param conn tidewire.Conn
+---@param sink lightuserdata
+function events.give_session(conn, sink)
+  core.session_pack(sink, Conn.save(conn))
+  Conn.cancel_timers(conn)
+  requests.forget(Conn.integer(conn))
 end
 
 --- Runs the app's on_stop as the server stops.

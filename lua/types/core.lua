@@ -487,6 +487,38 @@ function core.state_save_session(id, fields, rest) end
 ---@return any ...
 function core.state_values(values) end
 
+-- ---- bind_sessions.c: sessions that go to other machines, or come from them ----
+
+--- Packs what the object of a session has, for another machine: in the event give_session.
+---@param sink lightuserdata
+---@param fields table  of scripts
+---@param rest table    what else its object has
+function core.session_pack(sink, fields, rest) end
+
+--- A session of what another machine has packed; core.session_object() follows.
+---@param bytes string
+---@return integer|nil id
+---@return integer|string endpoint_or_why_not  its number
+---@return integer|nil last  the number of the last message that was sent
+---@return table|nil fields
+---@return table|nil rest
+function core.session_receive(bytes) end
+
+--- The object of such a session.
+---@param id integer
+---@param object tidewire.Conn|nil  nil: it cannot be made, and the session is dropped
+function core.session_object(id, object) end
+
+--- Puts what came while the session was on its way behind its message with the number `after`.
+---@param id integer
+---@param after integer
+---@param bytes string  of the link
+function core.session_insert(id, after, bytes) end
+
+--- The handshake of the event fetch_session goes on.
+---@param handshake integer
+function core.handshake_go_on(handshake) end
+
 -- ---- bind_task.c ----
 
 --- The running task; or nil and the reason why it cannot wait.

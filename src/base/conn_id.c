@@ -1,6 +1,7 @@
 /* conn_id.c -- the text of a connection's id. See conn_id.h. */
 #include "base/conn_id.h"
 
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/table.h"
 
@@ -39,15 +40,40 @@ struct kept_text {
     char text[CONN_ID_LEN];
 };
 
+/* The connection with this text goes to another machine, or has gone. */
+struct given_text {
+    struct table_entry by_text;
+    struct list link; /* in kept.given_list, oldest first */
+    conn_id id;
+    char text[CONN_ID_LEN];
+};
+
+/* Texts of connections that have gone, at most. That of the oldest is then as any that is closed.
+ */
+enum { MAX_GIVEN = 100000 };
+
 static struct {
     uv_once_t once;
     uv_rwlock_t lock;
     atomic_bool is_used;
-    struct table by_text, by_id;
+    struct table by_text, by_id, given;
+    struct list given_list;
 } kept = {.once = UV_ONCE_INIT};
 
 static void init_kept(void) {
     uv_rwlock_init(&kept.lock);
+    list_init(&kept.given_list);
+}
+
+/* Under the lock. */
+static void drop_given(struct slice text) {
+    struct table_entry *found = table_find(&kept.given, text);
+    if (found == NULL)
+        return;
+    struct given_text *entry = TABLE_OWNER(found, struct given_text, by_text);
+    table_remove(&kept.given, found);
+    list_remove(&entry->link);
+    mem_free(entry);
 }
 
 void conn_id_keep_text(const char text[CONN_ID_LEN], conn_id id) {
@@ -61,8 +87,47 @@ void conn_id_keep_text(const char text[CONN_ID_LEN], conn_id id) {
     struct table_entry *other = table_find(&kept.by_text, entry->by_text.key);
     if (other != NULL) /* the newest connection of this text counts */
         table_remove(&kept.by_text, other);
+    drop_given(entry->by_text.key);
     table_add(&kept.by_text, &entry->by_text);
     table_add(&kept.by_id, &entry->by_id);
+    atomic_store(&kept.is_used, true);
+    uv_rwlock_wrunlock(&kept.lock);
+}
+
+void conn_id_forget_text(conn_id id) {
+    struct slice key = {(const char *)&id, sizeof id};
+    uv_once(&kept.once, init_kept);
+    uv_rwlock_wrlock(&kept.lock);
+    struct table_entry *found = table_find(&kept.by_id, key);
+    if (found != NULL) {
+        struct kept_text *entry = TABLE_OWNER(found, struct kept_text, by_id);
+        table_remove(&kept.by_id, found);
+        if (table_find(&kept.by_text, entry->by_text.key) == &entry->by_text)
+            table_remove(&kept.by_text, &entry->by_text);
+        if (memcmp(entry->text, node_, CONN_ID_NODE_LEN) != 0) /* else parsing would find it */
+            drop_given(entry->by_text.key);
+        mem_free(entry);
+    }
+    uv_rwlock_wrunlock(&kept.lock);
+}
+
+void conn_id_give_text(conn_id id) {
+    char text[CONN_ID_LEN + 1];
+    conn_id_format(text, id);
+    struct given_text *entry = mem_zalloc(sizeof *entry);
+    entry->id = id;
+    memcpy(entry->text, text, CONN_ID_LEN);
+    entry->by_text.key = (struct slice){entry->text, CONN_ID_LEN};
+    uv_once(&kept.once, init_kept);
+    uv_rwlock_wrlock(&kept.lock);
+    drop_given(entry->by_text.key);
+    if (kept.given.count == MAX_GIVEN)
+        drop_given(LIST_OWNER(kept.given_list.next, struct given_text, link)->by_text.key);
+    table_add(&kept.given, &entry->by_text);
+    list_append(&kept.given_list, &entry->link);
+    struct table_entry *found = table_find(&kept.by_text, entry->by_text.key);
+    if (found != NULL)
+        table_remove(&kept.by_text, found);
     atomic_store(&kept.is_used, true);
     uv_rwlock_wrunlock(&kept.lock);
 }
@@ -77,10 +142,16 @@ static bool find_text(conn_id id, char text[CONN_ID_LEN]) {
     return found != NULL;
 }
 
-static bool find_id(const char *text, size_t len, conn_id *id) {
+/* `*is_given`: the connection has gone. */
+static bool find_id(const char *text, size_t len, conn_id *id, bool *is_given) {
     uv_rwlock_rdlock(&kept.lock);
-    struct table_entry *found = table_find(&kept.by_text, (struct slice){text, len});
+    struct table_entry *found = table_find(&kept.given, (struct slice){text, len});
+    *is_given = found != NULL;
     if (found != NULL)
+        *id = TABLE_OWNER(found, struct given_text, by_text)->id;
+    else
+        found = table_find(&kept.by_text, (struct slice){text, len});
+    if (found != NULL && !*is_given)
         *id = TABLE_OWNER(found, struct kept_text, by_text)->id;
     uv_rwlock_rdunlock(&kept.lock);
     return found != NULL;
@@ -96,9 +167,7 @@ void conn_id_format(char text[CONN_ID_LEN + 1], conn_id id) {
     format(text + CONN_ID_NODE_LEN, CONN_ID_LEN - CONN_ID_NODE_LEN, id);
 }
 
-bool conn_id_parse(const char *text, size_t len, conn_id *id) {
-    if (atomic_load(&kept.is_used) && find_id(text, len, id))
-        return true;
+static bool parse_own(const char *text, size_t len, conn_id *id) {
     if (len != CONN_ID_LEN || memcmp(text, node_, CONN_ID_NODE_LEN) != 0)
         return false;
     text += CONN_ID_NODE_LEN;
@@ -115,4 +184,17 @@ bool conn_id_parse(const char *text, size_t len, conn_id *id) {
     }
     *id = number;
     return true;
+}
+
+bool conn_id_parse(const char *text, size_t len, conn_id *id) {
+    bool is_given;
+    if (atomic_load(&kept.is_used) && find_id(text, len, id, &is_given))
+        return !is_given;
+    return parse_own(text, len, id);
+}
+
+bool conn_id_find(const char *text, size_t len, conn_id *id) {
+    bool is_given;
+    return (atomic_load(&kept.is_used) && find_id(text, len, id, &is_given)) ||
+           parse_own(text, len, id);
 }

@@ -39,8 +39,13 @@ static inline uint32_t conn_id_slot(conn_id id) {
 void conn_id_draw_node(void);
 
 /* From now on this text, of an earlier process, is that of the id: both functions below know it.
- * For a connection that outlives its process. Kept until the process ends. */
+ * For a connection that outlives its process, or comes from another machine. Kept until
+ * conn_id_forget_text(), or until the process ends. */
 void conn_id_keep_text(const char text[CONN_ID_LEN], conn_id id);
+void conn_id_forget_text(conn_id id);
+/* The connection goes to another machine: its text is not of this process any more, which
+ * conn_id_parse() says. The id still has it. */
+void conn_id_give_text(conn_id id);
 
 /* Writes the text of an id of this process, and a zero byte. */
 void conn_id_format(char text[CONN_ID_LEN + 1], conn_id id);
@@ -48,5 +53,7 @@ void conn_id_format(char text[CONN_ID_LEN + 1], conn_id id);
 /* The id of a text. False when the text has another form or another node. True does not mean that
  * the connection exists. */
 bool conn_id_parse(const char *text, size_t len, conn_id *id);
+/* The same, also after conn_id_give_text(). */
+bool conn_id_find(const char *text, size_t len, conn_id *id);
 
 #endif

@@ -86,6 +86,10 @@ static void check_broadcast(struct slice body) {
     encodings_release(&taken.encodings);
 }
 
+static void on_session(void *user, const char *id, enum session_step step) {
+    (void)user, (void)id, (void)step;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const channels[] = {"tw:all", "tw:to:machine0001", NULL};
     struct redis_functions redis = {1, command, call, subscribe, subscribe, NULL};
@@ -98,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .answer = answer,
         .server_state = server_state,
         .paths = {path_of, endpoint_of, NULL},
+        .session = on_session,
     };
     struct node_options options = {slice_of("machine0001"), slice_of("tw"), 1 << 20, 10000};
     struct node *node = node_new(&options, &redis, &bus, 1);

@@ -310,7 +310,7 @@ static uint32_t fake_endpoint_of(void *user, struct slice path) {
 static void fake_start(int i, size_t backlog_max) {
     struct fake_machine *m = &machines[i];
     memset(m, 0, sizeof *m);
-    snprintf(m->id, sizeof m->id, "machine%04d", i);
+    snprintf(m->id, sizeof m->id, "machine%04u", (unsigned)i % 10000);
     struct redis_functions redis = {1, fake_command, fake_call, fake_subscribe, fake_unsubscribe,
                                     m};
     struct node_bus bus = {

@@ -49,6 +49,10 @@ static void room_live(void *user, struct slice room, bool is_live) {
     bus_link_set_live(user, room, is_live);
 }
 
+static void session(void *user, const char *id, enum session_step step) {
+    bus_link_session(user, id, step);
+}
+
 struct node_bus cluster_link_bus(struct bus *bus) {
     return (struct node_bus){
         .publish = publish,
@@ -64,5 +68,6 @@ struct node_bus cluster_link_bus(struct bus *bus) {
         .user = bus,
         .machine = machine,
         .room_live = room_live,
+        .session = session,
     };
 }

@@ -58,6 +58,14 @@ static struct sink *begin(struct node *node, const char *id, enum protocol_kind 
     return outgoing_begin(node, LANE_DIRECT, kind, channel);
 }
 
+struct sink *direct_begin(struct node *node, const char *machine, enum protocol_kind kind) {
+    return begin(node, machine, kind);
+}
+
+void direct_end(struct node *node) {
+    outgoing_end(node, COMMON_SERVER);
+}
+
 void direct_send(struct node *node, const struct link_item *item) {
     protocol_pack_send(begin(node, item->id, PROTOCOL_SEND), item, &node->bus.paths);
     outgoing_end(node, COMMON_SERVER);
@@ -109,7 +117,8 @@ static bool take_send(struct node *node, struct slice body) {
     struct encodings encodings;
     if (!protocol_unpack_send(body, &node->bus.paths, id, &encodings))
         return false;
-    node->bus.send(node->bus.user, id, encodings.list, encodings.count);
+    if (!session_out_pass_on(node, id, PROTOCOL_SEND, body))
+        node->bus.send(node->bus.user, id, encodings.list, encodings.count);
     encodings_release(&encodings);
     return true;
 }
@@ -120,7 +129,8 @@ static bool take_close(struct node *node, struct slice body) {
     struct slice reason;
     if (!protocol_unpack_close(body, id, &code, &reason))
         return false;
-    node->bus.close(node->bus.user, id, code, reason);
+    if (!session_out_pass_on(node, id, PROTOCOL_CLOSE, body))
+        node->bus.close(node->bus.user, id, code, reason);
     return true;
 }
 

@@ -110,7 +110,7 @@ void node_free(struct node *node) {
     missed_free(node);
     ready_free(node);
     rooms_close(node);
-    cluster_sessions_free(node->sessions);
+    cluster_sessions_free(node);
     cluster_shared_free(node->shared);
     history_free(node->history);
     online_free(node);
@@ -146,6 +146,7 @@ static void on_up(void *user, unsigned server, const struct redis_facts *facts) 
     rooms_up(node, server);
     if (server == COMMON_SERVER && node->since_ms == 0)
         node->since_ms = node->now_ms;
+    cluster_sessions_up(node, server);
     state->was_up = true;
     node->bus.server_state(node->bus.user, server, true);
 }
@@ -189,8 +190,17 @@ struct senders *node_senders(struct node *node, struct slice channel, uint64_t *
                                                   : NULL;
 }
 
+void node_post(struct node *node, const struct broadcast *broadcast, const char *except,
+               const struct node_position *position, bool remember_only) {
+    node->posts += !remember_only;
+    node->bus.publish(node->bus.user, broadcast, except, position, remember_only);
+    if (position->offset > 0 && !remember_only && session_collect_any(node))
+        session_collect_note_entry(node, position->offset, broadcast, except);
+}
+
 /* A broadcast to a room or, without a room, to all connections. */
-static void take_broadcast(struct node *node, struct slice room, struct slice body) {
+static void take_broadcast(struct node *node, struct slice room, const struct protocol_head *head,
+                           struct slice body) {
     struct protocol_broadcast taken;
     if (!protocol_unpack_broadcast(body, &node->bus.paths, &taken)) {
         node->figures.damaged++;
@@ -204,8 +214,12 @@ static void take_broadcast(struct node *node, struct slice room, struct slice bo
         .encoding_count = taken.encodings.count,
     };
     const struct node_position nowhere = {0, 0, 0};
-    if (taken.has_receivers)
-        node->bus.publish(node->bus.user, &broadcast, taken.except, &nowhere, false);
+    if (taken.has_receivers) {
+        node_post(node, &broadcast, taken.except, &nowhere, false);
+        if (session_collect_any(node))
+            session_collect_note(node, head->sender, head->sequence, node->posts, &broadcast,
+                                 taken.except);
+    }
     encodings_release(&taken.encodings);
 }
 
@@ -215,13 +229,17 @@ static void take_room_message(struct cluster_room *room, const struct protocol_h
     switch (head->kind) {
     case PROTOCOL_BROADCAST:
         if (peers_accept(node, room->partition, head, &room->senders))
-            take_broadcast(node, rooms_name(room), body);
+            take_broadcast(node, rooms_name(room), head, body);
         break;
     case PROTOCOL_ENTRY:
         history_message(room, head, body);
         break;
     case PROTOCOL_MEMBERS:
         mirror_message(room, head, body);
+        break;
+    case PROTOCOL_MARK:
+        if (!peers_accept(node, room->partition, head, &room->senders))
+            session_out_marked(node, head, body);
         break;
     default:
         node->figures.damaged++;
@@ -244,7 +262,7 @@ static void on_message(void *user, unsigned server, struct slice channel, struct
     } else if (slice_is(channel, node->channel_all)) {
         if (head.kind == PROTOCOL_BROADCAST &&
             peers_accept(node, LANE_ALL, &head, &node->all_senders))
-            take_broadcast(node, nothing(), payload);
+            take_broadcast(node, nothing(), &head, payload);
     } else if (slice_is(channel, node->channel_own)) {
         direct_message(node, &head, payload);
     } else if (online_is_channel(node, channel)) {
@@ -266,6 +284,16 @@ static bool has_message(const struct link_item *item) {
     return false;
 }
 
+/* A session that comes here may miss what this machine publishes meanwhile. */
+static void collect_own(struct node *node, const struct link_item *item, struct slice channel) {
+    const struct broadcast broadcast = {.room = item->room,
+                                        .endpoint = item->endpoint,
+                                        .encodings = item->encodings,
+                                        .encoding_count = item->encoding_count};
+    session_collect_note(node, node_id(node), outgoing_sequence(node, channel), 0, &broadcast,
+                         item->id);
+}
+
 static void publish(struct node *node, const struct link_item *item) {
     bool is_for_all = item->room.len == 0;
     if (!has_message(item))
@@ -280,6 +308,8 @@ static void publish(struct node *node, const struct link_item *item) {
         is_for_all ? slice_of(node->channel_all) : node_key(node, lane, "c", item->room);
     struct sink *sink = outgoing_begin(node, lane, PROTOCOL_BROADCAST, channel);
     protocol_pack_broadcast(sink, item, &node->bus.paths);
+    if (session_collect_any(node))
+        collect_own(node, item, channel);
     outgoing_end(node, is_for_all ? COMMON_SERVER : partitions_server(lane, node->redis.count));
 }
 
@@ -304,6 +334,23 @@ static bool is_elsewhere(const struct node *node, const struct link_item *item) 
     return strlen(item->id) == CONN_ID_LEN && memcmp(item->id, node->id, CONN_ID_NODE_LEN) != 0;
 }
 
+/* A message or a close for a connection that has left this machine. False: it is none. */
+static bool pass_on(struct node *node, const struct link_item *item) {
+    if (!session_out_knows(node, item->id))
+        return false;
+    struct buffer body = {0};
+    struct buffer_sink sink = buffer_sink_of(&body);
+    bool is_send = item->kind == LINK_SEND;
+    if (is_send)
+        protocol_pack_send(&sink.sink, item, &node->bus.paths);
+    else
+        protocol_pack_close(&sink.sink, item);
+    session_out_pass_on(node, item->id, is_send ? PROTOCOL_SEND : PROTOCOL_CLOSE,
+                        (struct slice){buffer_start(&body), body.len});
+    buffer_free(&body);
+    return true;
+}
+
 static void take_member(struct node *node, const struct link_item *item) {
     struct cluster_room *room = rooms_find(node, item->room);
     if (item->kind == LINK_JOINED)
@@ -311,6 +358,8 @@ static void take_member(struct node *node, const struct link_item *item) {
     if (room == NULL)
         return;
     members_take(node, item);
+    if (item->kind == LINK_JOINED)
+        cluster_sessions_joined(node, item);
     if (item->kind == LINK_LEFT)
         rooms_drop(room);
 }
@@ -321,11 +370,11 @@ void node_take(struct node *node, const struct link_item *item) {
         publish(node, item);
         break;
     case LINK_SEND:
-        if (is_elsewhere(node, item) && has_message(item))
+        if (has_message(item) && !pass_on(node, item) && is_elsewhere(node, item))
             direct_send(node, item);
         break;
     case LINK_CLOSE:
-        if (is_elsewhere(node, item))
+        if (!pass_on(node, item) && is_elsewhere(node, item))
             direct_close(node, item);
         break;
     case LINK_JOINED:
@@ -341,6 +390,9 @@ void node_take(struct node *node, const struct link_item *item) {
         break;
     case LINK_REQUEST:
         request(node, item);
+        break;
+    case LINK_SESSION_NEWS:
+        cluster_sessions_news(node, item);
         break;
     }
 }
@@ -412,6 +464,7 @@ void node_turn(struct node *node, uint64_t now_ms) {
     rooms_turn(node);
     members_turn(node);
     history_turn(node);
+    cluster_sessions_turn(node);
     outgoing_turn(node);
     leaving_turn(node);
 }

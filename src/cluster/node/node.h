@@ -55,6 +55,8 @@ struct node_bus {
     void *user;
     /* A room is live on this machine from now on, or not any more. NULL: no call. */
     void (*room_live)(void *user, struct slice room, bool is_live);
+    /* A session of this machine is to take a step: SESSION_REST to SESSION_LOST. */
+    void (*session)(void *user, const char *id, enum session_step step);
 };
 
 struct node_options {

@@ -107,6 +107,7 @@ struct node {
     struct history *history;
     struct cluster_shared *shared;
     struct cluster_sessions *sessions;
+    uint64_t posts;           /* how often bus.publish was called */
     void (*left)(void *user); /* node_leave(): NULL: stays */
     void *left_user;
     unsigned confirmations; /* of servers, before it has left */
@@ -114,6 +115,10 @@ struct node {
     uint64_t leave_until;
     struct node_timer leaving;
 };
+
+/* bus.publish(), counted. Each message for the connections of this machine goes this way. */
+void node_post(struct node *node, const struct broadcast *broadcast, const char *except,
+               const struct node_position *position, bool remember_only);
 
 /* Its id, as a slice. */
 struct slice node_id(const struct node *node);
@@ -151,6 +156,7 @@ struct cluster_room {
     struct list waiters;   /* requests that wait for LIVE */
     struct node_timer end; /* unsubscribes some time after the last one has gone */
     struct senders senders;
+    uint64_t last_entry;          /* the offset of the last message that Redis has numbered */
     struct room_members *members; /* mirror.c */
     struct room_history *history; /* history.c */
     char name[];
@@ -193,6 +199,8 @@ void outgoing_turn(struct node *node);
 /* Packs channel, sequence and age in milliseconds of each message that a server has confirmed in
  * the last `ms` milliseconds, the newest first, up to so many bytes. */
 void outgoing_since(const struct node *node, uint64_t ms, struct sink *out, size_t max_bytes);
+/* The sequence of the last message in a channel; 0: none is known. */
+uint64_t outgoing_sequence(const struct node *node, struct slice channel);
 void outgoing_figures(const struct node *node, struct node_figures *out);
 /* Has everything been published? */
 bool outgoing_is_empty(const struct node *node);
@@ -211,6 +219,9 @@ uint64_t peers_compare(struct node *node, struct slice machine, struct senders *
                        uint64_t sequence);
 /* Counts and logs messages of a machine that have not come. */
 void peers_note_lost(struct node *node, const char *machine, uint64_t count);
+/* Calls f for each sender that is known, with its last sequence. */
+void peers_each_sender(struct node *node, const struct senders *senders,
+                       void (*f)(void *user, struct slice machine, uint64_t sequence), void *user);
 void peers_close_senders(struct senders *senders);
 
 /* ---- direct.c: for single connections and machines ---- */
@@ -219,6 +230,9 @@ struct direct *direct_new(struct node *node);
 void direct_free(struct node *node);
 void direct_send(struct node *node, const struct link_item *item);
 void direct_close(struct node *node, const struct link_item *item);
+/* A message for a machine: pack its body into the sink, then call direct_end(). */
+struct sink *direct_begin(struct node *node, const char *machine, enum protocol_kind kind);
+void direct_end(struct node *node);
 /* The senders in this machine's channel. */
 struct senders *direct_senders(struct node *node);
 /* A message in this machine's channel. */
@@ -380,11 +394,42 @@ void cluster_shared_down(struct node *node, unsigned server);
 /* ---- cluster_sessions.c: sessions on other machines ---- */
 
 struct cluster_sessions *cluster_sessions_new(struct node *node);
-void cluster_sessions_free(struct cluster_sessions *sessions);
+void cluster_sessions_free(struct node *node);
+/* A LINK_SESSION_NEWS. */
+void cluster_sessions_news(struct node *node, const struct link_item *item);
+/* A LINK_JOINED, which may be of a session that comes. */
+void cluster_sessions_joined(struct node *node, const struct link_item *item);
 /* A LINK_SESSION: ends with node->bus.answer(). */
 void cluster_sessions_take(struct node *node, const struct link_item *item);
 /* A QUESTION_SESSION of another machine: ends with direct_answer(). */
 void cluster_sessions_asked(struct node *node, const struct direct_asker *asker, struct slice body);
+void cluster_sessions_up(struct node *node, unsigned server);
 void cluster_sessions_down(struct node *node, unsigned server);
+void cluster_sessions_turn(struct node *node);
+
+/* ---- session_collect.c: what members of rooms have got while a session moves ---- */
+
+/* Is any message to be noted? */
+bool session_collect_any(const struct node *node);
+/* A broadcast of a sender (its id) with this sequence; `post`: node->posts with it, 0: one of this
+ * machine, which the bus has delivered. `except`: the text of an id, or "". */
+void session_collect_note(struct node *node, struct slice sender, uint64_t sequence, uint64_t post,
+                          const struct broadcast *broadcast, const char *except);
+/* The same of a message that Redis has numbered, instead of its sender. */
+void session_collect_note_entry(struct node *node, uint64_t offset,
+                                const struct broadcast *broadcast, const char *except);
+
+/* ---- session_out.c: connections that have left with their sessions ---- */
+
+/* A message or a close, as the body of its kind, for a connection that has left this machine:
+ * passes it on. False: it is none. */
+bool session_out_pass_on(struct node *node, const char *id, enum protocol_kind kind,
+                         struct slice body);
+/* Has the connection left this machine? */
+bool session_out_knows(const struct node *node, const char *id);
+/* A PROTOCOL_MARK in a room's channel, that of this machine as well. */
+void session_out_marked(struct node *node, const struct protocol_head *head, struct slice body);
+/* The connection is here again. */
+void session_out_returned(struct node *node, const char *id);
 
 #endif

@@ -319,6 +319,11 @@ void outgoing_turn(struct node *node) {
     }
 }
 
+uint64_t outgoing_sequence(const struct node *node, struct slice channel) {
+    struct table_entry *entry = table_find(&node->outgoing->channels, channel);
+    return entry == NULL ? 0 : TABLE_OWNER(entry, struct channel, entry)->sequence;
+}
+
 bool outgoing_is_empty(const struct node *node) {
     return node->outgoing->bytes == 0;
 }

@@ -32,23 +32,3 @@ void history_down(struct node *node, unsigned server) {
 void history_turn(struct node *node) {
     (void)node;
 }
-
-/* cluster_sessions.c */
-struct cluster_sessions *cluster_sessions_new(struct node *node) {
-    (void)node;
-    return NULL;
-}
-void cluster_sessions_free(struct cluster_sessions *sessions) {
-    (void)sessions;
-}
-void cluster_sessions_take(struct node *node, const struct link_item *item) {
-    node->bus.answer(node->bus.user, item->token, LINK_REFUSED, (struct slice){NULL, 0});
-}
-void cluster_sessions_asked(struct node *node, const struct direct_asker *asker,
-                            struct slice body) {
-    (void)body;
-    direct_answer(node, asker, LINK_REFUSED, (struct slice){NULL, 0});
-}
-void cluster_sessions_down(struct node *node, unsigned server) {
-    (void)node, (void)server;
-}

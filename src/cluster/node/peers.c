@@ -101,6 +101,17 @@ static void add_sender(struct senders *senders, struct sender sender) {
     senders->list[senders->count++] = sender;
 }
 
+void peers_each_sender(struct node *node, const struct senders *senders,
+                       void (*f)(void *user, struct slice machine, uint64_t sequence), void *user) {
+    const struct list *list = &node->peers->list;
+    for (const struct list *link = list->next; link != list; link = link->next) {
+        const struct peer *peer = LIST_OWNER(link, struct peer, link);
+        for (uint32_t i = 0; i < senders->count; i++)
+            if (senders->list[i].peer == peer->serial)
+                f(user, (struct slice){peer->id, CONN_ID_NODE_LEN}, senders->list[i].last);
+    }
+}
+
 void peers_close_senders(struct senders *senders) {
     mem_free(senders->list);
     *senders = (struct senders){0};

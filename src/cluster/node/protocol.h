@@ -22,7 +22,8 @@ enum protocol_kind {
     PROTOCOL_SEND = 4,      /* a machine's channel: protocol_pack_send() */
     PROTOCOL_CLOSE = 5,     /* a machine's channel: protocol_pack_close() */
     PROTOCOL_ASK = 6,       /* a machine's channel: protocol_pack_question() */
-    PROTOCOL_ANSWER = 7     /* a machine's channel: protocol_pack_answer() */
+    PROTOCOL_ANSWER = 7,    /* a machine's channel: protocol_pack_answer() */
+    PROTOCOL_MARK = 8       /* a room's channel: only for the machine that has sent it */
 };
 
 struct protocol_head {

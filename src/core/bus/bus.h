@@ -216,6 +216,22 @@ struct limit *bus_endpoint_waiting(struct bus *bus, uint32_t endpoint);
 /* The sessions of all workers, by their secrets. */
 struct sessions *bus_sessions(const struct bus *bus);
 
+/* ---- sessions and other machines (bus_sessions.c) ---- */
+
+/* Can other machines be asked? */
+bool bus_link_reaches(struct bus *bus);
+
+/* Tells the link a step of a session, if there is a link. */
+void bus_session_news(struct bus *bus, conn_id id, enum session_step step, struct slice body);
+/* SESSION_CUT. Returns the worker's mail from before: deliver it before the session becomes
+ * bytes. */
+struct mail *bus_session_cut(struct bus *bus, unsigned worker, conn_id id);
+/* SESSION_OPENED of a session with this text. Returns the worker's mail from before: deliver it
+ * before the session opens. */
+struct mail *bus_session_open(struct bus *bus, unsigned worker, struct slice text);
+/* The link asks the worker of a session, by the text of its id, for a step. */
+void bus_link_session(struct bus *bus, const char *id, enum session_step step);
+
 /* ---- endpoints ---- */
 
 /* The limit on connections of the endpoint with this number, the same for all workers; `max` (0: no

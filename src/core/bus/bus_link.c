@@ -84,6 +84,7 @@ void bus_push_member(struct bus *bus, enum link_item_kind kind, const struct roo
         item->is_hidden = room_memory_hides_members(&bus->memory, room);
     }
     conn_id_format(item->id, id);
+    item->posts = bus->posts;
     bus_push_item(bus, item, wakeups);
 }
 
@@ -167,7 +168,10 @@ bool bus_room_must_sync(struct bus *bus, struct slice room) {
 /* Under the lock: can something be sent to the machine of this connection? Machines are reached by
  * the first server. */
 static enum link_status reach(const struct bus *bus, const char *id) {
-    if (bus->link == NULL || !link_machine_lives(bus->link, (struct slice){id, CONN_ID_NODE_LEN}))
+    conn_id number;
+    if (bus->link == NULL ||
+        (!link_machine_lives(bus->link, (struct slice){id, CONN_ID_NODE_LEN}) &&
+         !conn_id_find(id, CONN_ID_LEN, &number))) /* else it has left this machine */
         return LINK_REFUSED;
     return bus->link->up & 1 ? LINK_OK : LINK_UNREACHABLE;
 }
@@ -211,6 +215,7 @@ void bus_link_publish(struct bus *bus, const struct broadcast *broadcast, const 
     if (!conn_id_parse(except, strlen(except), &here.except))
         here.except = 0;
     uv_mutex_lock(&bus->lock);
+    bus->posts++;
     bus_post_broadcast(bus, BUS_MAX_WORKERS, &here, offset, &wakeups);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);

@@ -68,6 +68,7 @@ struct bus {
     struct bus_wake link_wake;    /* of its thread */
     bus_figures_fn *link_figures; /* NULL: there is no link */
     void *link_figures_user;
+    uint64_t posts;                /* how often bus_link_publish() was called */
     _Atomic uint64_t link_backlog; /* bytes of queues that its thread has made: queue_memory.h */
     struct bus_worker workers[BUS_MAX_WORKERS];
 };

@@ -26,7 +26,26 @@ enum link_item_kind {
     LINK_LEFT,
     LINK_CHANGED, /* a member has another info or user */
     LINK_WATCH,
-    LINK_REQUEST
+    LINK_REQUEST,
+    LINK_SESSION_NEWS
+};
+
+/* How a session goes to another machine, step by step; and where it begins and ends. */
+enum session_step {
+    /* the link asks the session's worker: MAIL_SESSION */
+    SESSION_REST,  /* it is to lose its socket and run no more hooks: RESTED or CANNOT follows */
+    SESSION_KEEP,  /* it stays after all */
+    SESSION_GIVE,  /* it is to become bytes: CUT and GIVEN follow, or CANNOT */
+    SESSION_TAKEN, /* another machine has it */
+    SESSION_LOST,  /* no machine has it */
+    /* the worker says: LINK_SESSION_NEWS */
+    SESSION_BEGAN,  /* body: its secret */
+    SESSION_ENDED,  /* the same */
+    SESSION_RESTED, /* body: the packed names of its rooms */
+    SESSION_CANNOT, /* it stays, or has ended */
+    SESSION_CUT,    /* what comes in the bus's order from now on is not in its bytes */
+    SESSION_GIVEN,  /* body: its bytes */
+    SESSION_OPENED  /* one of another machine gets what goes to all connections from now on */
 };
 
 /* What a hook asks the link for; the bodies are the matter of both ends. */
@@ -63,7 +82,7 @@ struct link_item {
     /* PUBLISH (no bytes: to all connections), JOINED, LEFT, CHANGED, WATCH */
     struct slice room;
     /* PUBLISH: the connection to skip; SEND, CLOSE: the receiver; JOINED, LEFT, CHANGED: the
-     * member. The text of an id; "": none. */
+     * member; SESSION_NEWS: the session. The text of an id; "": none. */
     char id[CONN_ID_LEN + 1];
     /* PUBLISH, SEND: an encoding for each codec of the app, with references of their own; one whose
      * message is NULL says that receivers with this codec get nothing */
@@ -80,7 +99,9 @@ struct link_item {
     unsigned code;                             /* CLOSE */
     enum link_request request;                 /* REQUEST */
     struct link_token token;                   /* REQUEST */
-    struct slice body;                         /* CLOSE: the reason; REQUEST */
+    struct slice body;                         /* CLOSE: the reason; REQUEST; SESSION_NEWS */
+    enum session_step step;                    /* SESSION_NEWS */
+    uint64_t posts; /* JOINED, SESSION_NEWS: how often the link had published here before */
     char texts[];
 };
 

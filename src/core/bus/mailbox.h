@@ -18,6 +18,7 @@ enum mail_kind {
     MAIL_CLOSE,
     MAIL_PRESENCE_CHANGED,
     MAIL_ANSWER,
+    MAIL_SESSION,
     MAIL_LOST_PUBLISH,
     MAIL_LOST_SEND
 };
@@ -27,11 +28,11 @@ struct mail {
     enum mail_kind kind;
     uint32_t lost;           /* LOST: the number of messages */
     struct message *message; /* PUBLISH, SEND: a reference of its own */
-    /* PUBLISH: the connection to skip, or 0; SEND, LOST_SEND, CLOSE: the receiver;
+    /* PUBLISH: the connection to skip, or 0; SEND, LOST_SEND, CLOSE, SESSION: the receiver;
      * PRESENCE_CHANGED: the member */
     conn_id id;
     uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of the receivers */
-    unsigned code;            /* CLOSE; ANSWER: enum link_status */
+    unsigned code;            /* CLOSE; ANSWER: enum link_status; SESSION: a step */
     uint64_t offset; /* PUBLISH: in the room's memory; 0: the room has none; ANSWER: the number of
                         the request */
     enum presence_change change; /* PRESENCE_CHANGED */

@@ -46,6 +46,8 @@ struct http_responder {
     void (*respond_failure)(void *user, uint64_t number, int status, const char *why);
     /* Answers with a file below `root`; `path` is the part of the URL's path below the mount. */
     void (*respond_file)(void *user, uint64_t number, const char *root, const char *path);
+    /* A handshake that net/ holds goes on. */
+    void (*go_on)(void *user, uint64_t number);
     void *user;
 };
 

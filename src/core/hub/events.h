@@ -7,6 +7,7 @@
 #define TIDEWIRE_CORE_HUB_EVENTS_H
 
 #include "base/conn_id.h"
+#include "base/packing.h"
 #include "base/slice.h"
 #include "core/bus/presence.h"
 #include "core/frames/close_codes.h"
@@ -74,6 +75,12 @@ struct hub_events {
     /* No answers come any more while the script waits for some: the connection closes, or (`lost`)
      * it has lost its socket. A hook may run at this moment. */
     void (*unanswered)(void *user, conn_id id, bool lost);
+
+    /* Another machine may have the session with this secret: asks for it, and takes it. The
+     * handshake of its client has this number, which http_responder.go_on() gets at the end. */
+    void (*fetch)(void *user, uint64_t handshake, struct slice secret);
+    /* Packs the object of a session, which goes to another machine. False: that failed. */
+    bool (*given)(void *user, struct conn *conn, struct sink *out);
 
     /* A change of a watched room. A hook may run at this moment: only note the change, and call
      * scripts later. */

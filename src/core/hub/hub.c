@@ -356,6 +356,8 @@ void hub_step(struct hub *hub, struct conn *conn) {
     }
     if (conn->state == CONN_GONE)
         release(hub, conn);
+    else if (conn->session != NULL && conn->session->move != MOVE_NONE)
+        hub_session_go_on(hub, conn);
 }
 
 void hub_hook_done(struct hub *hub, conn_id id) {

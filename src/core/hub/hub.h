@@ -189,6 +189,25 @@ bool hub_session_old_id(struct slice from, struct slice *id);
  * `*why_not` says why, in words that do not depend on the session. */
 struct conn *hub_session_restore(struct hub *hub, struct slice from, const char **why_not);
 
+/* ---- hub_session_move.c: sessions that go to other machines, or come from them ---- */
+
+/* May another machine have the session with this secret, and can it be asked? */
+bool hub_can_fetch(const struct hub *hub, struct slice secret);
+/* Lets the script ask for it, and take it. The handshake of its client has this number, which the
+ * script returns by http_responder.go_on(). */
+void hub_fetch(struct hub *hub, uint64_t handshake, struct slice secret);
+/* MAIL_SESSION: the link asks for a step of a session that goes to another machine. */
+void hub_session_take_step(struct hub *hub, conn_id id, enum session_step step);
+/* hub_session_restore() for a session of another machine, which keeps its text. */
+struct conn *hub_session_receive(struct hub *hub, struct slice session, const char **why_not);
+/* The number of the last message that its bytes had. Others may have come since, as it joined its
+ * rooms. */
+uint64_t hub_session_restored_last(const struct conn *conn);
+/* Puts messages behind that with the number `after`, of a session whose client has got none of
+ * those behind it. May end the session, if it keeps too much. */
+void hub_session_insert(struct hub *hub, struct conn *conn, uint64_t after,
+                        struct message *const *messages, uint32_t count);
+
 /* ---- hub_limits.c: limits on what clients send ---- */
 
 /* The limit on bytes of all messages that are incomplete or that no hook has handled; at least four

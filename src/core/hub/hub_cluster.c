@@ -96,12 +96,13 @@ bool hub_room_must_sync(struct hub *hub, struct slice room) {
 /* Copies the text of an id of another machine. False: it is none. */
 static bool is_away(const struct hub *hub, struct slice id, char text[CONN_ID_LEN + 1]) {
     char own[CONN_ID_LEN + 1];
-    if (!hub_has_link(hub) || id.len != CONN_ID_LEN)
+    conn_id number;
+    if (!hub_has_link(hub) || id.len != CONN_ID_LEN || conn_id_parse(id.bytes, id.len, &number))
         return false;
     conn_id_format(own, 0);
     memcpy(text, id.bytes, CONN_ID_LEN);
     text[CONN_ID_LEN] = '\0';
-    return memcmp(text, own, CONN_ID_NODE_LEN) != 0;
+    return memcmp(text, own, CONN_ID_NODE_LEN) != 0 || conn_id_find(text, CONN_ID_LEN, &number);
 }
 
 enum link_status hub_send_away(struct hub *hub, struct slice id, const struct encoding *encodings,

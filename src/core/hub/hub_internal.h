@@ -285,6 +285,13 @@ bool hub_session_keep(struct hub *hub, struct conn *conn);
 /* The number of sessions that wait, and of which no hook runs or is due. */
 uint32_t hub_sessions_at_rest(const struct hub *hub);
 
+/* ---- hub_session_move.c ---- */
+
+/* The hooks of a session that moves have ended for now. May free the connection. */
+void hub_session_go_on(struct hub *hub, struct conn *conn);
+/* It ends, or its client is back: it does not move. */
+void hub_session_stay(struct hub *hub, struct conn *conn);
+
 /* ---- hub_reload.c ---- */
 
 /* Schedules on_reload for the next few connections. */

@@ -34,6 +34,9 @@ static void deliver(struct hub *hub, struct mail *mail) {
     case MAIL_ANSWER:
         hub_cluster_answered(hub, mail);
         break;
+    case MAIL_SESSION:
+        hub_session_take_step(hub, mail->id, (enum session_step)mail->code);
+        break;
     case MAIL_PRESENCE_CHANGED:
         hub_rooms_presence_changed(hub, mail);
         break;

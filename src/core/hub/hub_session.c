@@ -178,6 +178,13 @@ void hub_session_greet(struct hub *hub, struct conn *conn, bool resumed) {
 
 /* ---- a handshake ---- */
 
+/* Tells other machines where the session is, or that it has ended. */
+static void report(struct hub *hub, const struct conn *conn, enum session_step step) {
+    const struct session *session = conn->session;
+    if (hub->options.bus != NULL && session->is_known && !session->is_gone)
+        bus_session_news(hub->options.bus, conn->id, step, secret_of(session));
+}
+
 static struct conn *find_session(struct hub *hub, struct slice secret) {
     struct conn *conn = hub_find(hub, sessions_find(sessions_of(hub), secret));
     return conn != NULL && conn->state == CONN_OPEN && conn->session != NULL ? conn : NULL;
@@ -246,6 +253,7 @@ static void make_known(struct hub *hub, struct conn *conn) {
     struct session *session = conn->session;
     if (session->has_end) { /* its client may have come back with another already */
         session->is_known = sessions_add(sessions_of(hub), secret_of(session), conn->id);
+        report(hub, conn, SESSION_BEGAN);
         return;
     }
     struct conn *known = find_session(hub, secret_of(session));
@@ -254,6 +262,7 @@ static void make_known(struct hub *hub, struct conn *conn) {
         sessions_replace(sessions_of(hub), secret_of(session), conn->id, session->asked_ms, &other);
     if (!session->is_known)
         return;
+    report(hub, conn, SESSION_BEGAN);
     if (known != NULL && known->peer != NULL)
         hub_close_begin(hub, known, CLOSE_REPLACED, slice_of("replaced"), true);
     else if (known != NULL)
@@ -317,6 +326,7 @@ bool hub_session_attach(struct hub *hub, struct conn *conn, struct endpoint *end
     }
     conn->state = CONN_OPEN;
     hub_mail_announce(hub, conn);
+    report(hub, conn, SESSION_BEGAN);
     return true;
 }
 
@@ -468,8 +478,11 @@ void hub_session_over(struct hub *hub, struct conn *conn) {
     struct session *session = conn->session;
     if (session == NULL)
         return;
-    if (session->is_known)
+    hub_session_stay(hub, conn);
+    if (session->is_known) {
         sessions_remove(sessions_of(hub), secret_of(session), conn->id);
+        report(hub, conn, SESSION_ENDED);
+    }
     session->is_known = false;
     hub_session_end_waiting(hub, conn);
     sent_ring_clear(&session->sent);
@@ -480,6 +493,8 @@ void hub_session_forget(struct hub *hub, struct conn *conn) {
         return;
     hub_session_candidate_gone(hub, conn);
     hub_session_over(hub, conn);
+    if (conn->session->has_text)
+        conn_id_forget_text(conn->id);
     mem_free(conn->session->user);
     mem_free(conn->session);
     conn->session = NULL;

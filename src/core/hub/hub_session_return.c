@@ -30,6 +30,7 @@ bool hub_session_return(struct hub *hub, struct conn *candidate) {
     if (conn == NULL || conn->state != CONN_OPEN)
         return false;
     struct session *session = conn->session;
+    hub_session_stay(hub, conn);
     const struct conn *other = session->candidate != NULL ? session->candidate : conn;
     if (other->peer != NULL && is_outdated(candidate, other)) {
         turn_away(hub, candidate, CLOSE_REPLACED, "replaced");

@@ -203,16 +203,20 @@ struct conn *hub_session_restore(struct hub *hub, struct slice from, const char 
         return NULL;
     }
     struct conn *conn = hub_new_conn(hub);
-    if (conn == NULL || !hub_session_attach(hub, conn, endpoint, head.secret)) {
-        *why_not = "there is another session with its secret";
-        if (conn != NULL)
-            hub_abandon(hub, conn);
+    *why_not = "there is another session with its secret";
+    if (conn == NULL)
+        return NULL;
+    conn_id_keep_text(head.id.bytes, conn->id); /* before others learn of it */
+    if (!hub_session_attach(hub, conn, endpoint, head.secret)) {
+        conn_id_forget_text(conn->id);
+        hub_abandon(hub, conn);
         return NULL;
     }
     struct session *session = conn->session;
     session->sent.last = head.last - head.messages;
     for (uint64_t i = 0; i < head.messages; i++)
         unpack_message(&from, &session->sent);
+    session->restored = session->sent.last;
     session->arrived = head.handled;
     session->written = head.written;
     hub_session_wait(hub, conn, (unsigned)head.code, head.ms);

@@ -8,6 +8,15 @@
 #include "base/list.h"
 #include "core/frames/sent_ring.h"
 
+/* Whether a session goes to another machine: hub_session_move.c. */
+enum session_move {
+    MOVE_NONE,
+    MOVE_RESTING, /* its hooks come to an end */
+    MOVE_RESTED,  /* nothing runs */
+    MOVE_GIVING,  /* it is to become bytes at the end of the turn */
+    MOVE_GIVEN    /* another machine has the bytes */
+};
+
 struct session {
     struct conn *conn;
     size_t noted; /* the bytes of `sent` that hub_queues.c knows, while it is connected */
@@ -18,6 +27,7 @@ struct session {
     struct list waiting;    /* in its endpoint's list while it waits */
     uint64_t asked_ms;      /* when the handshake of its socket arrived, at the earliest */
     conn_id returns_to;     /* of a connection that asks for a session: that session; else 0 */
+    uint64_t restored;      /* the last message of the bytes from which it was restored */
     uint64_t received;      /* how many messages the client had, as its first handshake said */
     struct conn *candidate; /* of a session that waits: the connection that asks for it */
     conn_id resuming;       /* the candidate for which on_resume runs; 0: it does not */
@@ -25,6 +35,9 @@ struct session {
     bool is_acknowledged;   /* the client has read the session message, or has acknowledged more */
     bool has_end;           /* the client of its handshake had ended its direction already */
     bool is_known;          /* clients can come back to it by the secret */
+    bool has_text;          /* it came from another machine: conn_id_forget_text() */
+    bool is_gone;           /* another machine has it: its end is none */
+    uint8_t move;           /* enum session_move */
     char *user;             /* of a connection that asks for a session; or NULL */
     uint16_t user_len;      /* bytes of the user's name */
     uint16_t lost_code;     /* why the last socket is gone */

@@ -122,6 +122,15 @@ void http_log(const struct http *http, int status);
  * gets a response in each case. */
 int http_respond_file(struct http *http, const char *folder, const char *path);
 
+/* For the handler of handshakes: keeps the request and the bytes behind it, until http_go_on() lets
+ * the handler be called with them again. False: the bytes are over a limit, and the request is
+ * refused. */
+bool http_hold(struct http *http, const char *ahead, size_t len);
+/* Was it held? */
+bool http_was_held(const struct http *http);
+/* The handler is called soon. Does nothing for a request that is not held. */
+void http_go_on(struct http *http);
+
 /* For the handler of handshakes: may the connection be passed to another worker? */
 bool http_can_pass(const struct http *http);
 /* Passes it there with the request and the bytes behind it: the handler of that worker is called

@@ -88,6 +88,13 @@ static void write_file_response(void *user, uint64_t number, const char *folder,
         note_folder(dispatch, folder, why);
 }
 
+static void go_on(void *user, uint64_t number) {
+    const struct http_dispatch *dispatch = user;
+    struct http *http = http_find(dispatch->server, number);
+    if (http != NULL)
+        http_go_on(http);
+}
+
 struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats *stats,
                                         struct http_handler handler) {
     struct http_dispatch *dispatch = mem_zalloc(sizeof *dispatch);
@@ -98,7 +105,7 @@ struct http_dispatch *http_dispatch_new(struct http_server *server, struct stats
 
 struct http_responder http_dispatch_responder(struct http_dispatch *dispatch) {
     return (struct http_responder){write_response, write_failure_response, write_file_response,
-                                   dispatch};
+                                   go_on, dispatch};
 }
 
 void http_dispatch_free(struct http_dispatch *dispatch) {

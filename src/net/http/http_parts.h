@@ -85,6 +85,8 @@ struct http {
     const char *reason;      /* of it, for the counts; borrowed; NULL: the name of its status */
     const char *why;         /* of a refusal that is not answered yet; borrowed */
     uint8_t passes;          /* from worker to worker */
+    bool is_held;            /* http_hold() */
+    bool was_held;
     bool over_unix;          /* the socket is a Unix socket, which has no TLS */
     bool needs_proxy_header; /* the PROXY header of a trusted proxy has not arrived */
     bool proxy_is_secure;    /* it says that the client uses TLS */

@@ -1,4 +1,5 @@
-/* http_pass.c -- connections that go to another worker, and those that come from one. See http.h.
+/* http_pass.c -- connections that go to another worker, and those that come from one; handshakes
+ * that are held. See http.h.
  *
  * A connection is one object, which refers to its worker by the server, the stream and the deadline
  * alone: these stay, the object goes. Its permit is of limits that all workers share, and remains
@@ -31,6 +32,26 @@ static bool keep_ahead(struct http *http, const char *ahead, size_t len) {
     }
     buffer_add(&http->ahead, ahead, len);
     return true;
+}
+
+bool http_hold(struct http *http, const char *ahead, size_t len) {
+    if (!keep_ahead(http, ahead, len))
+        return false;
+    stream_pause(http->stream, true);
+    http->is_held = http->was_held = true;
+    return true;
+}
+
+bool http_was_held(const struct http *http) {
+    return http->was_held;
+}
+
+void http_go_on(struct http *http) {
+    if (!http->is_held)
+        return;
+    http->is_held = false;
+    http->state = HTTP_WHOLE;
+    http_schedule(http);
 }
 
 /* Takes the connection from its worker. NULL: it closes. */

@@ -222,6 +222,20 @@ static bool pass_to_session(const struct handshake_server *server, struct http *
     return true;
 }
 
+/* Another machine may have the session of the client: the handshake waits until the script knows.
+ * False: it goes on. */
+static bool fetch_session(const struct handshake_server *server, struct http *http,
+                          const struct request *request, const char *ahead, size_t ahead_len) {
+    char room[SESSION_SECRET_MAX];
+    struct slice secret;
+    if (http_was_held(http) || !find_secret(request, room, &secret) ||
+        secret.len < SESSION_SECRET_MIN || !hub_can_fetch(server->hub, secret))
+        return false;
+    if (http_hold(http, ahead, ahead_len))
+        hub_fetch(server->hub, http_number(http), secret);
+    return true;
+}
+
 static void on_handshake(void *user, struct http *http, const struct request *request, char *ahead,
                          size_t ahead_len) {
     struct handshake_server *server = user;
@@ -241,7 +255,8 @@ static void on_handshake(void *user, struct http *http, const struct request *re
         refuse(server, http, 503, "Retry-After: 5\r\n", "The server is shutting down.");
         return;
     }
-    if (pass_to_session(server, http, request, ahead, ahead_len))
+    if (pass_to_session(server, http, request, ahead, ahead_len) ||
+        fetch_session(server, http, request, ahead, ahead_len))
         return;
     candidate.conn = hub_admit(server->hub, true);
     if (candidate.conn == NULL) {

@@ -19,8 +19,9 @@ extern const luaL_Reg bind_children_functions[], bind_conn_functions[], bind_cos
     bind_cosocket_tls_functions[], bind_cosocket_pool_functions[], bind_endpoint_functions[],
     bind_cluster_functions[], bind_files_functions[], bind_http_client_functions[],
     bind_memory_functions[], bind_pool_functions[], bind_process_functions[], bind_room_functions[],
-    bind_server_functions[], bind_shared_functions[], bind_state_functions[], bind_task_functions[],
-    bind_timers_functions[], bind_upstream_functions[];
+    bind_server_functions[], bind_sessions_functions[], bind_shared_functions[],
+    bind_state_functions[], bind_task_functions[], bind_timers_functions[],
+    bind_upstream_functions[];
 
 /* The names of the codecs that are no script's own, by enum codec. The last is NULL. */
 extern const char *const bind_conn_codecs[];

@@ -211,8 +211,7 @@ static const char *text_at(lua_State *co, int index, size_t *len) {
     return lua_type(co, index) == LUA_TSTRING ? lua_tolstring(co, index, len) : NULL;
 }
 
-/* Keeps the object on top of L, which is popped, for the events of its connection. */
-static void keep_object(lua_State *L, struct conn *conn) {
+void vm_keep_object(lua_State *L, struct conn *conn) {
     struct conn_object *object = hub_object_of(conn);
     object->address = lua_topointer(L, -1);
     object->ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -230,7 +229,7 @@ static void read_answer(lua_State *co, struct conn *conn, struct handshake_answe
         answer->received = lua_tointeger(co, 6);
         answer->user.bytes = text_at(co, 7, &answer->user.len); /* the object has it, too */
         lua_settop(co, 4);
-        keep_object(co, conn);
+        vm_keep_object(co, conn);
         return;
     }
     answer->status = (int)lua_tointeger(co, 2);
@@ -263,10 +262,27 @@ bool vm_restore_session(struct vm *vm, struct conn *conn, uint32_t endpoint, str
     bool good = lua_istable(task->co, 1);
     if (good) {
         lua_settop(task->co, 1);
-        keep_object(task->co, conn);
+        vm_keep_object(task->co, conn);
     }
     vm_task_done(task);
     return good;
+}
+
+static void on_fetch(void *user, uint64_t handshake, struct slice secret) {
+    struct task *task = vm_task(user, EVENT_FETCH_SESSION, 0);
+    lua_pushinteger(task->co, (lua_Integer)handshake);
+    lua_pushlstring(task->co, secret.bytes, secret.len);
+    vm_run_hook(task, 2);
+}
+
+static bool on_given(void *user, struct conn *conn, struct sink *out) {
+    struct task *task = conn_task(user, EVENT_GIVE_SESSION, conn);
+    lua_pushlightuserdata(task->co, out); /* for core.session_pack() */
+    task->conn = 0;                       /* not a hook of the connection */
+    if (vm_run_to_end(task, 2) != RUN_RETURNED)
+        return false;
+    vm_task_done(task);
+    return true;
 }
 
 static void on_request(void *user, uint64_t number, const struct http_request *request) {
@@ -301,6 +317,8 @@ const struct hub_events vm_hub_events = {
     .dropped = on_dropped,
     .disconnected = on_disconnected,
     .resumed = on_resumed,
+    .fetch = on_fetch,
+    .given = on_given,
     .closed = on_closed,
     .answered = on_answered,
     .unanswered = on_unanswered,

@@ -30,6 +30,8 @@
     X(TAKE_STATE, take_state, "state")                                                             \
     X(SAVE_STATE, save_state, "state")                                                             \
     X(RESTORE_SESSION, restore_session, "state")                                                   \
+    X(FETCH_SESSION, fetch_session, "session")                                                     \
+    X(GIVE_SESSION, give_session, "session")                                                       \
     X(HANDSHAKE, handshake, "validate")                                                            \
     X(REQUEST, request, "http")                                                                    \
     X(OPENED, opened, "on_start")                                                                  \
@@ -175,6 +177,8 @@ struct task *vm_task(struct vm *vm, enum vm_event event, conn_id conn);
 struct task *vm_hook_task(struct vm *vm, enum vm_event event, struct conn *conn);
 /* Pushes the connection's object; nil: it has none, or `conn` is NULL. */
 void vm_push_object(lua_State *L, struct conn *conn);
+/* Keeps the object on top of L, which is popped, for the events of its connection. */
+void vm_keep_object(lua_State *L, struct conn *conn);
 /* The task has returned, and its results are not needed any more. */
 void vm_task_done(struct task *task);
 /* For a task that has not returned. It is not used again: a part of Lua that it was inside of, such

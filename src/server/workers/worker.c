@@ -287,7 +287,6 @@ static void take_sessions(struct worker *worker) {
     for (size_t i = worker->number; i < count; i += workers) {
         const struct state_session *part = state_session(state, i);
         const char *why = "no memory";
-        struct slice old_id;
         struct conn *conn = hub_session_restore(worker->hub, part->session, &why);
         if (conn != NULL &&
             !vm_restore_session(worker->vm, conn,
@@ -298,8 +297,6 @@ static void take_sessions(struct worker *worker) {
         }
         if (conn == NULL)
             state_refuse_session(state, why);
-        else if (hub_session_old_id(part->session, &old_id))
-            conn_id_keep_text(old_id.bytes, hub_id_of(conn));
     }
 }
 
