@@ -258,3 +258,23 @@ for _, workers in ipairs { 1, 3 } do
     end)
   end)
 end
+
+it("keeps sizes but no more texts beyond limits.cluster_members", function()
+  local group <close> = cluster.start({ app = app(10, "{ cluster_members = '64K' }"), workers = 1 })
+  local ada = connect(group[1], "/?user=ada")
+  ada:ask("for i = 1, 30 do conn:join('big' .. i, ('x'):rep(3000)) end return 1")
+  local asker = connect(group[2], "/")
+  wait_for(group[2], "return tw.room('big30'):size()", "1")
+  local answer = asker:ask([[
+    local sizes, members = 0, 0
+    for i = 1, 30 do
+      local room = tw.room("big" .. i)
+      sizes, members = sizes + room:size(), members + #room:members()
+    end
+    return sizes, members]])
+  local sizes, members = answer:match("^= (%d+) (%d+)$")
+  assert.equal("30", sizes)
+  assert.is_true(tonumber(members) > 10 and tonumber(members) < 30)
+  cluster.wait_for_log(group[2], "event=cluster_members_full")
+  stream.close_all()
+end)
