@@ -297,7 +297,7 @@ static const struct app *load(struct server *server) {
         return NULL;
     }
     cluster_wait(&server->cluster, is_ending, server);
-    return app;
+    return is_ending(server) ? NULL : app;
 }
 
 static bool open_sockets(struct server *server, const struct app *app, char *error,

@@ -8,6 +8,7 @@ local process = require "support.process"
 local reloads = require "support.reloads"
 local server = require "support.server"
 local stream = require "support.stream"
+local uv = require "luv"
 
 -- Clients send Lua code. ?rooms=a are joined in on_start.
 local APP = [[
@@ -64,6 +65,24 @@ describe("the end of a machine of a cluster", function()
     end, "nil closed"))
     assert.equal("nil closed", run(bob, ("return tw.close(%q)"):format(ada_id)))
     assert.is_truthy(group[2]:wait_for_log("event=cluster_node_left"))
+  end)
+
+  it("comes at once while its start waits for a Redis that does not answer", function()
+    local silent, clients = uv.new_tcp(), {}
+    assert(silent:bind("127.0.0.1", 0))
+    assert(silent:listen(8, function()
+      local client = uv.new_tcp()
+      silent:accept(client)
+      clients[#clients + 1] = client
+    end))
+    local app <close> = server.launch({ app = with_cluster(
+      ('"redis://127.0.0.1:%d"'):format(silent:getsockname().port)) })
+    assert.is_truthy(loop.wait_until(function() return #clients > 0 end))
+    app:signal("sigterm")
+    assert.equal(0, app.process:wait_exit())
+    assert.is_nil(app:log():find("event=ready", 1, true))
+    for _, client in ipairs(clients) do client:close() end
+    silent:close()
   end)
 
   it("knows a machine that has begun just now, and none that there never was", function()

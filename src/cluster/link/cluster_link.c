@@ -15,6 +15,8 @@
 #include <string.h>
 
 enum { FIGURES_MS = 500 };
+/* The least limit on the bytes of items that wait for this thread. */
+enum { BETWEEN_MIN = 16 * 1024 * 1024 };
 
 /* What the main thread asks the link's thread for: bits. */
 enum { ASK_STOP = 1, ASK_LEAVE = 2 };
@@ -286,7 +288,9 @@ bool cluster_link_start(struct cluster_link *link, const struct cosocket_functio
         .backlog_max = link->backlog_max,
         .lease_ms = link->lease_ms,
     };
-    bus_open_link(link->bus, link->backlog_max, link->count, server_of, wake, link);
+    /* A small limit drops the oldest messages of the node, not those on their way to it. */
+    size_t between = link->backlog_max < BETWEEN_MIN ? BETWEEN_MIN : link->backlog_max;
+    bus_open_link(link->bus, between, link->count, server_of, wake, link);
     link->node = node_new(&options, &redis, &bus, uv_now(&link->loop));
     note_figures(link);
     link->has_thread = start(&link->thread, run, link) == 0;
