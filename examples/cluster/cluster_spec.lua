@@ -8,6 +8,7 @@ local process = require "support.process"
 local redis_server = require "support.redis"
 local server = require "support.server"
 local service = require "support.service"
+local session = require "support.session"
 local stream = require "support.stream"
 
 local START = "examples/cluster/start"
@@ -121,6 +122,26 @@ describe("examples/cluster", function()
       person.peer:send_text('{"type":"say","text":""}')
       assert.matches("text must have", receive(person.peer, "error").error)
     end
+  end)
+
+  it("knows a person again who comes back to another node", function()
+    local bob = client.connect(("ws://127.0.0.1:%d/chat?name=bob"):format(port + 3))
+    local ada = session.start(("ws://127.0.0.1:%d/chat?name=ada"):format(port + 1))
+    local id = cjson.decode((ada:receive())).id
+    local function wait_for_node(node)
+      repeat local message = receive(bob, "joined") until message.id == id and message.node == node
+    end
+    wait_for_node("a")
+    ada.socket:abort()
+    ada.url = ("ws://127.0.0.1:%d/chat?name=ada"):format(port + 2)
+    assert.is_true(ada:connect().resumed)
+    wait_for_node("b")
+    bob:send_text('{"type":"say","text":"there you are"}')
+    local message
+    repeat message = cjson.decode((ada:receive())) until message.type == "said"
+    assert.equal("there you are", message.text)
+    ada.socket:close(1000)
+    assert.equal(id, receive(bob, "left").id)
   end)
 
   it("goes on when a node ends", function()

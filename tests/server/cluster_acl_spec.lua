@@ -5,6 +5,7 @@ local cluster = require "support.cluster"
 local loop = require "support.loop"
 local process = require "support.process"
 local redis_server = require "support.redis"
+local session = require "support.session"
 local stream = require "support.stream"
 
 local APP = [[
@@ -76,6 +77,11 @@ describe("a user of Redis with the rights of docs/cluster.md", function()
     assert.equal("2value", (bob:ask("count")))
     assert.equal("left", (ada:ask("leave")))
     assert.equal("1", loop.ask_until(function() return (bob:ask("members")) end, "1"))
+    local eve = session.start(group[1]:url("/?name=eve"))
+    eve:receive()
+    eve.socket:abort()
+    eve.url = group[2]:url("/?name=eve")
+    assert.is_true(eve:connect().resumed)
     assert.equal("", group.redis:command("ACL", "LOG"))
     assert.same({}, group[1]:log_lines("event=cluster_down"))
   end)
