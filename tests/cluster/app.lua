@@ -12,6 +12,7 @@ local rooms = {
   ["h*"] = { history = 5000, history_bytes = "16M" },
   ["s*"] = { history = 20 },
   ["k*"] = { history = 2000, retain = true },
+  ["q*"] = { presence = false },
 }
 local WATCHED <const> = { "r1", "r2", "h1", "k1" }
 

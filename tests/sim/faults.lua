@@ -48,7 +48,7 @@ end
 function faults.freeze(judge)
   local each, of = of_machine(judge, "freeze")
   if not each then return faults.none(judge) end
-  local length = seconds(0.1, 8)
+  local length = random(2) == 1 and seconds(0.1, 3) or seconds(3, 16)
   each.links[random(0, #each.links)]:hold(math.floor(length * 1e6))
   return of, length, function() each.is_in_fault = nil end
 end

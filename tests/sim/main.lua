@@ -2,6 +2,7 @@
 --
 --   cluster_sim [--scenario mixed|many|subscribe] [--seconds N | --runs N] [--seed N]
 --               [--machines N] [--servers N] [--faults LIST] [--rounds N]
+--   cluster_sim --scenario subscribe [--machines N] [--rooms N] [--spread N] [--servers N]
 --
 -- Runs with one seed after the other until the time is over. Exit code 1: something may not be; it
 -- says what, and the command that repeats the run.

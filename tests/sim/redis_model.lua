@@ -286,8 +286,14 @@ function commands.hdel(self, key, ...)
   return count
 end
 
+local function count_of(found)
+  local count = 0
+  for _ in pairs(found and found.value or {}) do count = count + 1 end
+  return count
+end
+
 function commands.hlen(self, key)
-  return #commands.hkeys(self, key)
+  return count_of(find(self, key, "hash"))
 end
 
 function commands.hexists(self, key, field)
@@ -350,7 +356,7 @@ function commands.sismember(self, key, member)
 end
 
 function commands.scard(self, key)
-  return #commands.smembers(self, key)
+  return count_of(find(self, key, "set"))
 end
 
 function commands.spop(self, key, count)

@@ -2,10 +2,11 @@
 
 local judge = require "sim.judge"
 
--- 200 machines with 10,000 rooms each, when nothing else is said.
+-- 200 machines with 10,000 rooms each, when nothing else is said, and each room on two of them.
 return function(options, say)
   return function(seed)
     local machines, count = options.machines or 200, options.rooms or 10000
+    local spread = options.spread or 2
     local began = os.clock()
     local run = judge.new({
       seed = seed, machines = machines, servers = options.servers, rooms = {}, say = say,
@@ -14,7 +15,8 @@ return function(options, say)
     run:run(2)
     for _, each in ipairs(run.machines) do
       local connection = each:open()
-      for i = 1, count do each:join(connection, "r" .. i, "i") end
+      local first = (each.number - 1) // spread * count
+      for i = 1, count do each:join(connection, "r" .. first + i, "i") end
       run:run(0.05)
     end
     local function count_in()

@@ -297,7 +297,8 @@ function Link:lose(server_is_dead)
     if not command.is_executed then left[#left + 1] = command end
   end
   local executed = server_is_dead and 0 or math.random(0, #left)
-  local late = math.random(4) == 1 and math.random(0, 3000000) or 0
+  local late = math.random(4) == 1 and math.random(0, math.random(2) == 1 and 1000000 or 15000000)
+    or 0
   for i = 1, executed do
     world_of:at(math.max(left[i].at, world_of.now) + late, function()
       left[i].is_executed = true
