@@ -174,7 +174,8 @@ function Room:broadcast(value, options)
   return delivered
 end
 
---- What the room remembers, oldest first; an empty list where it has no memory.
+--- What the room remembers, oldest first; an empty list where it has no memory. With the option
+--- `cluster` it waits until this machine knows what the room remembers, as does room:offset.
 ---@param options { after: integer?, limit: integer?, endpoint: string?, retained: boolean? }?
 ---  `after`: the messages behind this offset; `limit`: at most so many, the first ones behind
 ---  `after`, without it the last ones; `endpoint`: as its clients get them; `retained`:
@@ -182,6 +183,7 @@ end
 ---@return tidewire.Remembered[]
 function Room:history(options)
   check_room(self, "history")
+  cluster.sync(self.name)
   cluster.sync(self.name)
   local list = misuse.blame_caller(room_memory.history, self.name, options)
   return list -- no tail call, as above
@@ -192,6 +194,7 @@ end
 ---@return integer|nil offset  0 before the first message
 function Room:offset()
   check_room(self, "offset")
+  cluster.sync(self.name)
   cluster.sync(self.name)
   return core.room_position(self.name)
 end

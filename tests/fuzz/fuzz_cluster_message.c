@@ -27,7 +27,7 @@ static bool is_text(const char *text, size_t len) {
 }
 
 static void publish(void *user, const struct broadcast *broadcast, const char *except,
-                    const struct node_position *position, bool remember_only) {
+                    const struct memory_position *position, bool remember_only) {
     (void)user, (void)position, (void)remember_only;
     fuzz_check(broadcast->encoding_count > 0 && is_text(except, CONN_ID_LEN));
     for (uint32_t i = 0; i < broadcast->encoding_count; i++)
@@ -52,8 +52,24 @@ static void member(void *user, enum presence_change change, struct slice room, c
     fuzz_check(strlen(id) == CONN_ID_LEN);
 }
 
-static void reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset) {
-    (void)user, (void)room, (void)epoch, (void)offset;
+static bool memory_limits(void *user, struct slice room,
+                          struct memory_limits limits[MEMORY_KINDS]) {
+    (void)user, (void)room;
+    limits[MEMORY_HISTORY] = (struct memory_limits){.messages = 10, .bytes = 1000};
+    return true;
+}
+
+static void reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset,
+                         uint64_t dropped) {
+    (void)user, (void)room, (void)epoch, (void)offset, (void)dropped;
+}
+
+static void clear_retained(void *user, struct slice room, struct slice key) {
+    (void)user, (void)room, (void)key;
+}
+
+static void set_ordered(void *user, unsigned server, bool is_ordered) {
+    (void)user, (void)server, (void)is_ordered;
 }
 
 static void answer(void *user, struct link_token token, enum link_status status,
@@ -98,7 +114,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .send = send,
         .close = end,
         .member = member,
+        .memory_limits = memory_limits,
         .reset_memory = reset_memory,
+        .clear_retained = clear_retained,
+        .set_ordered = set_ordered,
         .answer = answer,
         .server_state = server_state,
         .paths = {path_of, endpoint_of, NULL},

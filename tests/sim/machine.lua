@@ -36,17 +36,19 @@ function machine.new(judge, number)
   local self = setmetatable({
     judge = judge, world = judge.world, number = number,
     id = text_of(judge.machine_count * 7919 + 1, 11), connections = {}, count = 0, rooms = {},
-    memories = {}, remote = {}, server_up = {}, ups = {}, tokens = {}, token = 0, links = {},
+    memories = {}, remote = {}, server_up = {}, orders = {},
+    ups = {}, tokens = {}, token = 0, links = {},
     watched = {}, online = {}, others = {},
   }, Machine)
   local callbacks = {}
   for _, name in ipairs { "command", "call", "subscribe", "unsubscribe", "publish", "send", "close",
     "member", "forget_members", "online", "machine", "reset_memory", "answer", "server_state",
+    "set_ordered",
     "left" } do
     callbacks[name] = function(...) self["on_" .. name](self, ...) end
   end
   for i, server in ipairs(self.world.servers) do
-    self.server_up[i - 1] = false
+    self.server_up[i - 1], self.orders[i - 1] = false, false
     self.links[i - 1] = self.world:connect(self, server)
   end
   self.node = sim_node.new({
@@ -142,14 +144,28 @@ local function remember(self, room, epoch, offset, payload)
   memory.list[#memory.list + 1] = { offset = offset, payload = payload }
 end
 
-function Machine:on_publish(room, payload, except, epoch, offset, remember_only)
+-- In a life of this machine's own.
+local function remember_own(self, room, payload)
+  local memory = self.memories[room]
+  if not memory or not memory.is_own then
+    memory = { epoch = math.random(0) >> 1 | 1, offset = 0, list = {}, is_own = true }
+    self.memories[room] = memory
+  end
+  remember(self, room, memory.epoch, memory.offset + 1, payload)
+end
+
+function Machine:on_publish(room, payload, except, epoch, offset, remember_only, _, is_local)
   if room == "" then
     for id, connection in pairs(self.connections) do
       if id ~= except then deliver(self, connection.all, payload) end
     end
     return
   end
-  if offset ~= 0 then remember(self, room, epoch, offset, payload) end
+  if is_local then
+    remember_own(self, room, payload)
+  elseif offset ~= 0 then
+    remember(self, room, epoch, offset, payload)
+  end
   if not remember_only then deliver_to_room(self, room, payload, except) end
 end
 
@@ -200,8 +216,10 @@ function Machine:on_machine(id, lives)
 end
 
 function Machine:on_reset_memory(room, epoch, offset)
-  self.memories[room] = { epoch = epoch, offset = offset, list = {} }
+  self.memories[room] = epoch ~= 0 and { epoch = epoch, offset = offset, list = {} } or nil
 end
+
+function Machine:on_set_ordered(server, is_ordered) self.orders[server] = is_ordered end
 
 function Machine:on_answer(token, status)
   local f = self.tokens[token]
@@ -234,7 +252,7 @@ end
 
 -- Does the server that orders this room's messages work, as the workers know it?
 local function is_ordered(self, room)
-  return self.server_up[self.judge:server_of(room)]
+  return self.orders[self.judge:server_of(room)]
 end
 
 -- What room_memory_replay() says: has who knows (epoch, offset) got everything?
@@ -340,15 +358,7 @@ function Machine:publish(connection, room)
     item.is_ordered = is_ordered(self, room)
   end
   if not item.is_ordered then
-    if item.history then
-      -- a life of this machine's own
-      local memory = self.memories[room]
-      if not memory or not memory.is_own then
-        memory = { epoch = math.random(0) >> 1 | 1, offset = 0, list = {}, is_own = true }
-        self.memories[room] = memory
-      end
-      remember(self, room, memory.epoch, memory.offset + 1, payload)
-    end
+    if item.history then remember_own(self, room, payload) end
     deliver_to_room(self, room, payload)
   end
   self.node:take(item)

@@ -629,6 +629,42 @@ function commands.xdel(self, key, ...)
   return count
 end
 
+function commands.xinfo(self, kind, key)
+  if kind:upper() ~= "STREAM" then unknown("XINFO %s", kind) end
+  local found = find(self, key, "stream")
+  if not found then fail("ERR no such key") end
+  local stream = found.value
+  local first, last = stream.list[1], stream.list[#stream.list]
+  return { "length", #stream.list, "last-generated-id", id_text({ stream.ms, stream.seq }),
+    "first-entry", first and { id_text(first), first[3] } or false,
+    "last-entry", last and { id_text(last), last[3] } or false }
+end
+
+-- Groups themselves are not modelled.
+function commands.xgroup(self, what, key, _, _, option)
+  local found = find(self, key, "stream")
+  if what:upper() == "CREATE" and not found then
+    if (option or ""):upper() ~= "MKSTREAM" then
+      fail("ERR The XGROUP subcommand requires the key to exist")
+    end
+    self.keys[key] = { kind = "stream", value = { list = {}, ms = 0, seq = 0, added = 0 } }
+  end
+  return what:upper() == "CREATE" and { ok = "OK" } or 1
+end
+
+function commands.xsetid(self, key, id)
+  local found = find(self, key, "stream")
+  if not found then fail("ERR no such key") end
+  local stream = found.value
+  local ms, seq = parse_id(id, 0)
+  local last = stream.list[#stream.list]
+  if last and is_less(ms, seq, last[1], last[2]) then
+    fail("ERR The ID specified in XSETID is smaller than the target stream top item")
+  end
+  stream.ms, stream.seq = ms, seq
+  return { ok = "OK" }
+end
+
 local function range_bound(text, is_end)
   if text == "-" then return 0, 0 end
   if text == "+" then return math.maxinteger, math.maxinteger end

@@ -153,7 +153,7 @@ static void push_message(lua_State *lua, struct message *message) {
 }
 
 static void on_publish(void *user, const struct broadcast *broadcast, const char *except,
-                       const struct node_position *position, bool remember_only) {
+                       const struct memory_position *position, bool remember_only) {
     struct sim_node *sim = user;
     lua_State *lua = sim->lua;
     begin(sim, "publish");
@@ -165,7 +165,8 @@ static void on_publish(void *user, const struct broadcast *broadcast, const char
     lua_pushinteger(lua, position ? (lua_Integer)position->offset : 0);
     lua_pushboolean(lua, remember_only);
     push_slice(lua, message ? message_key(message) : (struct slice){NULL, 0});
-    call(sim, 7);
+    lua_pushboolean(lua, position->is_local);
+    call(sim, 8);
 }
 
 static void on_send(void *user, const char *id, const struct encoding *encodings, uint32_t count) {
@@ -224,7 +225,26 @@ static void on_machine(void *user, const char *id, bool lives) {
 }
 #endif
 
-static void on_reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset) {
+/* Rooms whose names begin with "h". */
+static bool on_memory_limits(void *user, struct slice room,
+                             struct memory_limits limits[MEMORY_KINDS]) {
+    limits[MEMORY_HISTORY] = (struct memory_limits){.messages = 2000, .bytes = 16 << 20};
+    return room.len > 0 && room.bytes[0] == 'h';
+}
+
+static void on_clear_retained(void *user, struct slice room, struct slice key) {
+}
+
+static void on_set_ordered(void *user, unsigned server, bool is_ordered) {
+    struct sim_node *sim = user;
+    begin(sim, "set_ordered");
+    lua_pushinteger(sim->lua, server);
+    lua_pushboolean(sim->lua, is_ordered);
+    call(sim, 2);
+}
+
+static void on_reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset,
+                            uint64_t dropped) {
     struct sim_node *sim = user;
     begin(sim, "reset_memory");
     push_slice(sim->lua, room);
@@ -326,7 +346,10 @@ static int new_node(lua_State *lua) {
         .online = on_online,
         .machine = on_machine,
 #endif
+        .memory_limits = on_memory_limits,
         .reset_memory = on_reset_memory,
+        .clear_retained = on_clear_retained,
+        .set_ordered = on_set_ordered,
         .answer = on_answer,
         .server_state = on_server_state,
         .paths = {path_of, endpoint_of, NULL},

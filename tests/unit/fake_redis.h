@@ -31,7 +31,7 @@ struct fake_command {
 struct fake_machine {
     struct node *node;
     struct redis_events events;
-    bool is_up, lives;
+    bool is_up, lives, is_ordered;
     struct fake_command queue[FAKE_QUEUE];
     unsigned count;
     char *channels[FAKE_CHANNELS];
@@ -245,7 +245,7 @@ static void fake_settle(void) {
 /* ---- the workers' side ---- */
 
 static void fake_bus_publish(void *user, const struct broadcast *b, const char *except,
-                             const struct node_position *position, bool remember_only) {
+                             const struct memory_position *position, bool remember_only) {
     struct fake_machine *m = user;
     struct slice text = {"-", 1};
     for (uint32_t i = 0; i < b->encoding_count; i++)
@@ -280,8 +280,31 @@ static void fake_bus_member(void *user, enum presence_change change, struct slic
     (void)user, (void)change, (void)room, (void)id, (void)member;
 }
 
-static void fake_bus_reset(void *user, struct slice room, uint64_t epoch, uint64_t offset) {
-    (void)user, (void)room, (void)epoch, (void)offset;
+/* Rooms whose names begin with "h" remember ten messages and retain five. */
+static bool fake_bus_limits(void *user, struct slice room,
+                            struct memory_limits limits[MEMORY_KINDS]) {
+    (void)user;
+    limits[MEMORY_HISTORY] = (struct memory_limits){.messages = 10, .bytes = 10000};
+    limits[MEMORY_RETAINED] = (struct memory_limits){.messages = 5, .bytes = 10000};
+    return room.bytes[0] == 'h';
+}
+
+static void fake_bus_reset(void *user, struct slice room, uint64_t epoch, uint64_t offset,
+                           uint64_t dropped) {
+    struct fake_machine *m = user;
+    (void)dropped;
+    buffer_printf(&m->log, "[%.*s %d-%d] ", (int)room.len, room.bytes, (int)epoch, (int)offset);
+}
+
+static void fake_bus_clear(void *user, struct slice room, struct slice key) {
+    struct fake_machine *m = user;
+    buffer_printf(&m->log, "[%.*s -%.*s] ", (int)room.len, room.bytes, (int)key.len, key.bytes);
+}
+
+static void fake_bus_ordered(void *user, unsigned server, bool is_ordered) {
+    struct fake_machine *m = user;
+    (void)server;
+    m->is_ordered = is_ordered;
 }
 
 static void fake_bus_answer(void *user, struct link_token token, enum link_status status,
@@ -318,7 +341,10 @@ static void fake_start(int i, size_t backlog_max) {
         .send = fake_bus_send,
         .close = fake_bus_close,
         .member = fake_bus_member,
+        .memory_limits = fake_bus_limits,
         .reset_memory = fake_bus_reset,
+        .clear_retained = fake_bus_clear,
+        .set_ordered = fake_bus_ordered,
         .answer = fake_bus_answer,
         .server_state = fake_bus_state,
         .paths = {fake_path_of, fake_endpoint_of, NULL},

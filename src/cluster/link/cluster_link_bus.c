@@ -2,9 +2,8 @@
 #include "cluster/link/cluster_link_parts.h"
 
 static void publish(void *user, const struct broadcast *broadcast, const char *except,
-                    const struct node_position *position, bool remember_only) {
-    if (!remember_only)
-        bus_link_publish(user, broadcast, except, position->offset);
+                    const struct memory_position *position, bool remember_only) {
+    bus_link_publish(user, broadcast, except, position, remember_only);
 }
 
 static void send(void *user, const char *id, const struct encoding *encodings, uint32_t count) {
@@ -28,8 +27,22 @@ static void online(void *user, struct slice name, bool is_online) {
     bus_link_online(user, name, is_online);
 }
 
-static void reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset) {
-    (void)user, (void)room, (void)epoch, (void)offset;
+static bool memory_limits(void *user, struct slice room,
+                          struct memory_limits limits[MEMORY_KINDS]) {
+    return bus_memory_limits(user, room, limits);
+}
+
+static void reset_memory(void *user, struct slice room, uint64_t epoch, uint64_t offset,
+                         uint64_t dropped) {
+    bus_link_reset_memory(user, room, epoch, offset, dropped);
+}
+
+static void clear_retained(void *user, struct slice room, struct slice key) {
+    bus_link_clear_retained(user, room, key);
+}
+
+static void set_ordered(void *user, unsigned server, bool is_ordered) {
+    bus_link_set_ordered(user, server, is_ordered);
 }
 
 static void answer(void *user, struct link_token token, enum link_status status,
@@ -61,7 +74,10 @@ struct node_bus cluster_link_bus(struct bus *bus) {
         .member = member,
         .forget_members = forget_members,
         .online = online,
+        .memory_limits = memory_limits,
         .reset_memory = reset_memory,
+        .clear_retained = clear_retained,
+        .set_ordered = set_ordered,
         .answer = answer,
         .server_state = server_state,
         .paths = bus_endpoint_paths(bus),

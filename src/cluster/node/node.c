@@ -191,7 +191,7 @@ struct senders *node_senders(struct node *node, struct slice channel, uint64_t *
 }
 
 void node_post(struct node *node, const struct broadcast *broadcast, const char *except,
-               const struct node_position *position, bool remember_only) {
+               const struct memory_position *position, bool remember_only) {
     node->posts += !remember_only;
     node->bus.publish(node->bus.user, broadcast, except, position, remember_only);
     if (position->offset > 0 && !remember_only && session_collect_any(node))
@@ -213,7 +213,7 @@ static void take_broadcast(struct node *node, struct slice room, const struct pr
         .encodings = taken.encodings.list,
         .encoding_count = taken.encodings.count,
     };
-    const struct node_position nowhere = {0, 0, 0};
+    const struct memory_position nowhere = {0};
     if (taken.has_receivers) {
         node_post(node, &broadcast, taken.except, &nowhere, false);
         if (session_collect_any(node))
@@ -232,7 +232,7 @@ static void take_room_message(struct cluster_room *room, const struct protocol_h
             take_broadcast(node, rooms_name(room), head, body);
         break;
     case PROTOCOL_ENTRY:
-        history_message(room, head, body);
+        history_message(room, body);
         break;
     case PROTOCOL_MEMBERS:
         mirror_message(room, head, body);
@@ -382,6 +382,12 @@ void node_take(struct node *node, const struct link_item *item) {
     case LINK_CHANGED:
         take_member(node, item);
         break;
+    case LINK_CLEAR:
+        history_publish(node, item);
+        break;
+    case LINK_RULES:
+        history_rules(node);
+        break;
     case LINK_WATCH:
         if (is_user_room(item->room) && item->room.len == USER_ROOM_PREFIX_LEN)
             online_watch(node, item->on);
@@ -428,7 +434,8 @@ static bool any_server_is_up(const struct node *node) {
 static void leaving_turn(struct node *node) {
     if (node->left == NULL)
         return;
-    if (!node->asked_to_confirm && (outgoing_is_empty(node) || !any_server_is_up(node)))
+    if (!node->asked_to_confirm &&
+        ((outgoing_is_empty(node) && history_is_empty(node)) || !any_server_is_up(node)))
         ask_to_confirm(node);
     bool is_confirmed = node->asked_to_confirm && node->confirmations == 0;
     if (!is_confirmed && node->now_ms < node->leave_until)
@@ -474,6 +481,7 @@ void node_turn(struct node *node, uint64_t now_ms) {
 void node_figures(const struct node *node, struct node_figures *out) {
     *out = node->figures; /* the parts keep the gauges of theirs in it */
     outgoing_figures(node, out);
+    history_figures(node, out);
     out->rooms = node->rooms_by_name.count;
     out->servers_up = 0;
     for (unsigned server = 0; server < node->redis.count; server++)

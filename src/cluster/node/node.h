@@ -18,18 +18,12 @@
 
 struct node;
 
-/* Where a message is in the memory of its room, as Redis has numbered it. */
-struct node_position {
-    uint64_t epoch, offset; /* offset 0: the room has no memory */
-    int64_t wall_ms;        /* when it was published */
-};
-
 /* What a node does to the workers of its machine. */
 struct node_bus {
     /* A broadcast of another machine, or an ordered one of this machine. `except`: the text of an
      * id, or "". `remember_only`: the connections have it already. */
     void (*publish)(void *user, const struct broadcast *broadcast, const char *except,
-                    const struct node_position *position, bool remember_only);
+                    const struct memory_position *position, bool remember_only);
     /* For a connection of this machine. */
     void (*send)(void *user, const char *id, const struct encoding *encodings, uint32_t count);
     void (*close)(void *user, const char *id, unsigned code, struct slice reason);
@@ -45,8 +39,19 @@ struct node_bus {
     void (*online)(void *user, struct slice name, bool is_online);
     /* Another machine has come, or is gone. With the own id: the list of machines has been read. */
     void (*machine)(void *user, const char *id, bool lives);
-    /* A room's memory begins anew here: in this epoch, behind this offset. */
-    void (*reset_memory)(void *user, struct slice room, uint64_t epoch, uint64_t offset);
+    /* The limits of a room's memory by the rules of this machine. False: it has none. */
+    bool (*memory_limits)(void *user, struct slice room, struct memory_limits limits[MEMORY_KINDS]);
+    /* A room's memory begins anew here: in this epoch, behind this offset; `dropped`: the largest
+     * offset of a retained message that is gone. Epoch 0: the room does not concern this machine
+     * any more. */
+    void (*reset_memory)(void *user, struct slice room, uint64_t epoch, uint64_t offset,
+                         uint64_t dropped);
+    /* The message that a room has retained for this key is forgotten. */
+    void (*clear_retained)(void *user, struct slice room, struct slice key);
+    /* From now on a server orders the messages of rooms with a memory, and workers publish them as
+     * ordered items; or it does not, and workers deliver them at once. Ordered items that the node
+     * has not taken are then delivered before all that workers publish afterwards. */
+    void (*set_ordered)(void *user, unsigned server, bool is_ordered);
     /* The answer to a request. */
     void (*answer)(void *user, struct link_token token, enum link_status status, struct slice body);
     /* A server is up or down: rooms of its partitions are ordered by it, or not. */

@@ -118,7 +118,7 @@ struct node {
 
 /* bus.publish(), counted. Each message for the connections of this machine goes this way. */
 void node_post(struct node *node, const struct broadcast *broadcast, const char *except,
-               const struct node_position *position, bool remember_only);
+               const struct memory_position *position, bool remember_only);
 
 /* Its id, as a slice. */
 struct slice node_id(const struct node *node);
@@ -150,6 +150,7 @@ struct cluster_room {
     enum room_state state;
     bool is_subscribed;    /* the server has said so, since its last outage began */
     uint64_t since_ms;     /* monotonic: when it said so for the first time */
+    uint64_t held_ms;      /* monotonic: when it began to concern this machine */
     uint32_t holds;        /* how many need it: members, watches, requests */
     uint32_t watches;      /* of these, watches */
     unsigned parts;        /* READING: how many have not called rooms_part_done() */
@@ -368,20 +369,28 @@ void online_message(struct node *node, unsigned server, const struct protocol_he
                     struct slice body);
 void online_machines_changed(struct node *node, unsigned server, bool is_new_life);
 
-/* ---- history.c ---- */
+/* ---- history.c, history_rooms.c: rooms with a memory ---- */
 
 struct history *history_new(struct node *node);
 void history_free(struct history *history);
-/* A PUBLISH to a room with a memory, which may not concern this machine otherwise. */
+/* A PUBLISH to a room with a memory, or a CLEAR; the room may not concern this machine
+ * otherwise. */
 void history_publish(struct node *node, const struct link_item *item);
+/* The rules have changed. */
+void history_rules(struct node *node);
+/* Reads what the room has: ends with rooms_part_done(). */
 void history_begin(struct cluster_room *room);
+/* The room is not subscribed any more, and is freed afterwards. */
 void history_end(struct cluster_room *room);
-/* A PROTOCOL_ENTRY in the room's channel, that of this machine as well. */
-void history_message(struct cluster_room *room, const struct protocol_head *head,
-                     struct slice body);
+/* A PROTOCOL_ENTRY in the room's channel, that of this machine as well, in any state of the
+ * room. */
+void history_message(struct cluster_room *room, struct slice body);
 void history_up(struct node *node, unsigned server);
 void history_down(struct node *node, unsigned server);
 void history_turn(struct node *node);
+void history_figures(const struct node *node, struct node_figures *out);
+/* Has everything been published? */
+bool history_is_empty(const struct node *node);
 
 /* ---- cluster_shared.c: tw.shared in the cluster ---- */
 

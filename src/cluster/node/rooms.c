@@ -54,6 +54,7 @@ static struct cluster_room *room_new(struct node *node, struct slice name) {
     room->partition = partitions_of(name);
     room->server = partitions_server(room->partition, node->redis.count);
     room->state = ROOM_SUBSCRIBING;
+    room->held_ms = node->now_ms;
     list_init(&room->reading);
     list_init(&room->waiters);
     list_append(&node->rooms, &room->link);

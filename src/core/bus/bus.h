@@ -296,9 +296,19 @@ void bus_link_figures(const struct bus *bus, bus_figure_fn *add, void *context);
  * many messages were dropped since the last call because there were too many bytes. */
 struct link_item *bus_take_items(struct bus *bus, uint64_t *dropped);
 /* A broadcast of another machine or an ordered one, to all workers. `except`: the text of an id, or
- * "". The messages stay the caller's. `offset`: in the room's memory; 0: none. */
+ * "". The messages stay the caller's. The room's memory takes it at this position;
+ * `remember_only`: and that is all. */
 void bus_link_publish(struct bus *bus, const struct broadcast *broadcast, const char *except,
-                      uint64_t offset);
+                      const struct memory_position *position, bool remember_only);
+/* From now on a server orders the messages of rooms with a memory, or does not. Then ordered items
+ * that the link has not taken are delivered at once, before all that is published afterwards. */
+void bus_link_set_ordered(struct bus *bus, unsigned server, bool is_ordered);
+/* See room_memory_limits(), room_memory_reset(), room_memory_clear(). */
+bool bus_memory_limits(struct bus *bus, struct slice room,
+                       struct memory_limits limits[MEMORY_KINDS]);
+void bus_link_reset_memory(struct bus *bus, struct slice room, uint64_t epoch, uint64_t offset,
+                           uint64_t dropped);
+void bus_link_clear_retained(struct bus *bus, struct slice room, struct slice key);
 /* For a connection of this machine, if it is open. */
 void bus_link_send(struct bus *bus, const char *id, const struct encoding *encodings,
                    uint32_t count);

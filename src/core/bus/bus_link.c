@@ -95,7 +95,7 @@ void bus_push_watch(struct bus *bus, struct slice room, bool on, struct wakeups 
 }
 
 bool bus_is_ordered(const struct bus *bus, struct slice room) {
-    return link_is_up(bus->link, room) && room_memory_applies(&bus->memory, room);
+    return link_is_ordered(bus->link, room) && room_memory_applies(&bus->memory, room);
 }
 
 void bus_push_broadcast(struct bus *bus, const struct broadcast *broadcast, bool is_ordered,
@@ -113,6 +113,22 @@ void bus_push_broadcast(struct bus *bus, const struct broadcast *broadcast, bool
         room_memory_limits(&bus->memory, broadcast->room, item->limits);
     link_item_set_encodings(item, broadcast->encodings, broadcast->encoding_count);
     bus_push_item(bus, item, wakeups);
+}
+
+void bus_push_clear(struct bus *bus, struct slice room, const struct slice *key,
+                    struct wakeups *wakeups) {
+    struct link_item *item =
+        link_item_new(LINK_CLEAR, room, key == NULL ? (struct slice){NULL, 0} : *key);
+    item->on = key != NULL;
+    if (room_memory_limits(&bus->memory, room, item->limits))
+        bus_push_item(bus, item, wakeups);
+    else
+        link_item_free(item);
+}
+
+void bus_push_rules(struct bus *bus, struct wakeups *wakeups) {
+    static const struct slice none = {NULL, 0};
+    bus_push_item(bus, link_item_new(LINK_RULES, none, none), wakeups);
 }
 
 struct link_item *bus_take_items(struct bus *bus, uint64_t *dropped) {
@@ -208,15 +224,58 @@ enum link_status bus_close_away(struct bus *bus, const char id[CONN_ID_LEN + 1],
 
 /* ---- for the link's thread ---- */
 
-void bus_link_publish(struct bus *bus, const struct broadcast *broadcast, const char *except,
-                      uint64_t offset) {
-    struct wakeups wakeups = {0};
+/* Under the lock: to all workers. */
+static void publish(struct bus *bus, const struct broadcast *broadcast, const char *except,
+                    const struct memory_position *position, bool remember_only,
+                    struct wakeups *wakeups) {
     struct broadcast here = *broadcast;
+    struct memory_position local = {0};
     if (!conn_id_parse(except, strlen(except), &here.except))
         here.except = 0;
+    if (position->is_local) {
+        local.offset = bus_remember(bus, &here, wakeups);
+        position = &local;
+    } else if (position->offset != 0) {
+        bus_remember_numbered(bus, &here, position, wakeups);
+    }
+    if (!remember_only)
+        bus_post_broadcast(bus, BUS_MAX_WORKERS, &here, position, wakeups);
+}
+
+void bus_link_publish(struct bus *bus, const struct broadcast *broadcast, const char *except,
+                      const struct memory_position *position, bool remember_only) {
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
-    bus->posts++;
-    bus_post_broadcast(bus, BUS_MAX_WORKERS, &here, offset, &wakeups);
+    bus->posts += !remember_only;
+    publish(bus, broadcast, except, position, remember_only, &wakeups);
+    uv_mutex_unlock(&bus->lock);
+    bus_wake(bus, &wakeups);
+}
+
+/* Under the lock: delivers what waits for the order of a server. */
+static void publish_ordered(struct bus *bus, unsigned server, struct wakeups *wakeups) {
+    static const struct memory_position local = {.is_local = true};
+    for (struct link_item *item = bus->link->first; item != NULL; item = item->next) {
+        if (item->kind != LINK_PUBLISH || !item->is_ordered ||
+            bus->link->server_of(item->room, bus->link->servers) != server)
+            continue;
+        const struct broadcast broadcast = {
+            .room = item->room,
+            .endpoint = item->endpoint,
+            .encodings = item->encodings,
+            .encoding_count = item->encoding_count,
+        };
+        publish(bus, &broadcast, item->id, &local, false, wakeups);
+        item->is_ordered = false;
+    }
+}
+
+void bus_link_set_ordered(struct bus *bus, unsigned server, bool is_ordered) {
+    struct wakeups wakeups = {0};
+    uv_mutex_lock(&bus->lock);
+    link_set_ordered(bus->link, server, is_ordered);
+    if (!is_ordered)
+        publish_ordered(bus, server, &wakeups);
     uv_mutex_unlock(&bus->lock);
     bus_wake(bus, &wakeups);
 }

@@ -31,12 +31,16 @@ const atomic_bool *bus_memory_flag(const struct bus *bus) {
 void bus_memory_set(struct bus *bus, const struct room_rule *rules, uint32_t count,
                     size_t max_bytes) {
     uv_mutex_lock(&bus->lock);
+    struct wakeups wakeups = {0};
     if (room_memory_set(&bus->memory, rules, count, max_bytes)) {
         bus->logged_memory = false;
         note_sweep(bus);
+        if (bus->link != NULL)
+            bus_push_rules(bus, &wakeups);
     }
     atomic_store(&bus->remembers, count > 0);
     uv_mutex_unlock(&bus->lock);
+    bus_wake(bus, &wakeups);
 }
 
 bool bus_memory_applies(struct bus *bus, struct slice room) {
@@ -46,23 +50,61 @@ bool bus_memory_applies(struct bus *bus, struct slice room) {
     return applies;
 }
 
-uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast, struct wakeups *wakeups) {
-    struct memory_time now = time_now();
-    uint64_t evicted = bus->memory.evicted;
-    uint64_t offset = room_memory_add(&bus->memory, broadcast, &now);
+bool bus_memory_limits(struct bus *bus, struct slice room,
+                       struct memory_limits limits[MEMORY_KINDS]) {
+    uv_mutex_lock(&bus->lock);
+    bool applies = room_memory_limits(&bus->memory, room, limits);
+    uv_mutex_unlock(&bus->lock);
+    return applies;
+}
+
+/* A message was remembered; before, so many had been evicted. */
+static void note_added(struct bus *bus, uint64_t evicted, struct wakeups *wakeups) {
     if (bus->memory.evicted > evicted && !bus->logged_memory) {
         bus->logged_memory = true;
         wakeups->memory_full = bus->memory.bytes;
     }
     note_sweep(bus);
+}
+
+uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast, struct wakeups *wakeups) {
+    struct memory_time now = time_now();
+    uint64_t evicted = bus->memory.evicted;
+    uint64_t offset = room_memory_add(&bus->memory, broadcast, &now);
+    note_added(bus, evicted, wakeups);
     return offset;
+}
+
+void bus_remember_numbered(struct bus *bus, const struct broadcast *broadcast,
+                           const struct memory_position *position, struct wakeups *wakeups) {
+    struct memory_time now = time_now();
+    uint64_t evicted = bus->memory.evicted;
+    room_memory_add_numbered(&bus->memory, broadcast, position, &now);
+    note_added(bus, evicted, wakeups);
+}
+
+void bus_link_reset_memory(struct bus *bus, struct slice room, uint64_t epoch, uint64_t offset,
+                           uint64_t dropped) {
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    room_memory_reset(&bus->memory, room, epoch, offset, dropped, &now);
+    uv_mutex_unlock(&bus->lock);
+}
+
+void bus_link_clear_retained(struct bus *bus, struct slice room, struct slice key) {
+    uv_mutex_lock(&bus->lock);
+    struct memory_time now = time_now();
+    room_memory_clear(&bus->memory, room, &key, &now);
+    uv_mutex_unlock(&bus->lock);
 }
 
 void bus_memory_replay(struct bus *bus, unsigned worker, struct slice room,
                        struct replay_request *request, struct replay *replay) {
     uv_mutex_lock(&bus->lock);
     struct memory_time now = time_now();
-    request->before = mailbox_first_offset(&bus->workers[worker].box, room);
+    uint64_t epoch, offset;
+    room_memory_position(&bus->memory, room, &now, &epoch, &offset);
+    request->before = mailbox_first_offset(&bus->workers[worker].box, room, epoch);
     room_memory_replay(&bus->memory, room, request, &now, replay);
     note_sweep(bus);
     uv_mutex_unlock(&bus->lock);
@@ -85,10 +127,14 @@ bool bus_memory_position(struct bus *bus, struct slice room, uint64_t *epoch, ui
 }
 
 void bus_memory_clear(struct bus *bus, struct slice room, const struct slice *key) {
+    struct wakeups wakeups = {0};
     uv_mutex_lock(&bus->lock);
     struct memory_time now = time_now();
     room_memory_clear(&bus->memory, room, key, &now);
+    if (bus->link != NULL)
+        bus_push_clear(bus, room, key, &wakeups);
     uv_mutex_unlock(&bus->lock);
+    bus_wake(bus, &wakeups);
 }
 
 int64_t bus_memory_next_ms(const struct bus *bus) {

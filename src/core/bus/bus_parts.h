@@ -110,6 +110,14 @@ struct mail *bus_take(struct bus *bus, unsigned worker);
 /* Under the lock: remembers a broadcast to a room. Returns its offset; 0: the room has none. *
  */
 uint64_t bus_remember(struct bus *bus, const struct broadcast *broadcast, struct wakeups *wakeups);
+/* Under the lock: remembers one that a server has numbered. */
+void bus_remember_numbered(struct bus *bus, const struct broadcast *broadcast,
+                           const struct memory_position *position, struct wakeups *wakeups);
+/* Under the lock, with a link: a room with a memory forgets, or with a key its retained message;
+ * the rules have changed. */
+void bus_push_clear(struct bus *bus, struct slice room, const struct slice *key,
+                    struct wakeups *wakeups);
+void bus_push_rules(struct bus *bus, struct wakeups *wakeups);
 /* Under the lock: is there room for a mail of this cost? */
 bool bus_has_room(const struct bus *bus, unsigned worker, size_t cost);
 /* Under the lock. Takes over the mail. */
@@ -133,7 +141,7 @@ bool bus_is_ordered(const struct bus *bus, struct slice room);
 /* Under the lock: posts a broadcast to all workers but `publisher` (BUS_MAX_WORKERS: to all).
  * Returns the number of receivers. */
 uint32_t bus_post_broadcast(struct bus *bus, unsigned publisher, const struct broadcast *broadcast,
-                            uint64_t offset, struct wakeups *wakeups);
+                            const struct memory_position *position, struct wakeups *wakeups);
 /* Under the lock, as bus_find_conn(), but NULL after bus_close(), too. */
 struct conn_entry *bus_find_open_conn(struct bus *bus, conn_id id);
 /* Under the lock: posts a message to the worker of an open connection, if it has this codec. */

@@ -54,8 +54,9 @@ struct posting {
     unsigned worker;
     const struct broadcast *broadcast;
     const struct endpoint_counts *counts;
-    conn_id except;  /* the broadcast's, if it would be a receiver; 0: none */
-    uint64_t offset; /* in the room's memory; 0: none */
+    conn_id except; /* the broadcast's, if it would be a receiver; 0: none */
+    uint64_t epoch,
+        offset; /* in the room's memory; epoch 0: that of this machine; offset 0: none */
 };
 
 /* Under the lock: the broadcast's `except`, if it is a connection of another worker and would be a
@@ -100,6 +101,7 @@ static uint32_t post_encoding(struct bus *bus, const struct posting *posting,
         return 0;
     }
     mail->id = posting->except;
+    mail->epoch = posting->epoch;
     mail->offset = posting->offset;
     mail_set_message(mail, encoding->message);
     bus_post(bus, posting->worker, mail, wakeups);
@@ -112,10 +114,14 @@ static const struct endpoint_counts *receivers_of(const struct bus *bus, struct 
 }
 
 uint32_t bus_post_broadcast(struct bus *bus, unsigned publisher, const struct broadcast *broadcast,
-                            uint64_t offset, struct wakeups *wakeups) {
+                            const struct memory_position *position, struct wakeups *wakeups) {
     uint32_t receivers = 0;
-    struct posting posting = {0, broadcast, receivers_of(bus, broadcast->room),
-                              find_except(bus, publisher, broadcast), offset};
+    struct posting posting = {0,
+                              broadcast,
+                              receivers_of(bus, broadcast->room),
+                              find_except(bus, publisher, broadcast),
+                              position->epoch,
+                              position->offset};
     for (; posting.worker < bus_workers(bus); posting.worker++)
         for (uint32_t i = 0; posting.worker != publisher && i < broadcast->encoding_count; i++)
             receivers += post_encoding(bus, &posting, &broadcast->encodings[i], wakeups);
@@ -144,8 +150,8 @@ static void publish(struct bus *bus, unsigned worker, const struct broadcast *br
     } else {
         if (remembers)
             published->offset = bus_remember(bus, broadcast, wakeups);
-        published->receivers =
-            bus_post_broadcast(bus, worker, broadcast, published->offset, wakeups);
+        const struct memory_position position = {.offset = published->offset};
+        published->receivers = bus_post_broadcast(bus, worker, broadcast, &position, wakeups);
     }
     if (bus->link != NULL && broadcast->room.bytes != NULL)
         published->receivers += bus_remote_receivers(bus, broadcast);

@@ -96,7 +96,7 @@ struct link_item *link_take(struct link *link) {
 
 void link_close(struct link *link) {
     link->is_closed = true;
-    link->up = 0;
+    link->up = link->ordered = 0;
     for (struct link_item *item = link_take(link), *next; item != NULL; item = next) {
         next = item->next;
         link_item_free(item);
@@ -184,6 +184,15 @@ bool link_is_live(const struct link *link, struct slice room) {
 void link_set_up(struct link *link, unsigned server, bool is_up) {
     uint64_t bit = (uint64_t)1 << server;
     link->up = is_up && !link->is_closed ? link->up | bit : link->up & ~bit;
+}
+
+void link_set_ordered(struct link *link, unsigned server, bool is_ordered) {
+    uint64_t bit = (uint64_t)1 << server;
+    link->ordered = is_ordered && !link->is_closed ? link->ordered | bit : link->ordered & ~bit;
+}
+
+bool link_is_ordered(const struct link *link, struct slice room) {
+    return link->ordered >> link->server_of(room, link->servers) & 1;
 }
 
 bool link_is_up(const struct link *link, struct slice room) {

@@ -26,6 +26,8 @@ enum link_item_kind {
     LINK_LEFT,
     LINK_CHANGED, /* a member has another info or user */
     LINK_WATCH,
+    LINK_CLEAR, /* a room with a memory forgets */
+    LINK_RULES, /* rooms of other names have a memory now */
     LINK_REQUEST,
     LINK_SESSION_NEWS
 };
@@ -79,7 +81,7 @@ struct link_member {
 struct link_item {
     struct link_item *next;
     enum link_item_kind kind;
-    /* PUBLISH (no bytes: to all connections), JOINED, LEFT, CHANGED, WATCH */
+    /* PUBLISH (no bytes: to all connections), JOINED, LEFT, CHANGED, WATCH, CLEAR */
     struct slice room;
     /* PUBLISH: the connection to skip; SEND, CLOSE: the receiver; JOINED, LEFT, CHANGED: the
      * member; SESSION_NEWS: the session. The text of an id; "": none. */
@@ -92,15 +94,15 @@ struct link_item {
     /* PUBLISH to a room with a memory: no client of this machine has the message yet: it is
      * delivered when the server has numbered it. */
     bool is_ordered;
-    struct memory_limits limits[MEMORY_KINDS]; /* PUBLISH to a room with a memory */
+    struct memory_limits limits[MEMORY_KINDS]; /* PUBLISH to a room with a memory; CLEAR */
     struct link_member member;                 /* JOINED, CHANGED */
     bool is_hidden;                            /* JOINED: other machines do not know the member */
-    bool on;                                   /* WATCH */
-    unsigned code;                             /* CLOSE */
-    enum link_request request;                 /* REQUEST */
-    struct link_token token;                   /* REQUEST */
-    struct slice body;                         /* CLOSE: the reason; REQUEST; SESSION_NEWS */
-    enum session_step step;                    /* SESSION_NEWS */
+    bool on;                   /* WATCH; CLEAR: only the message that is retained for a key */
+    unsigned code;             /* CLOSE */
+    enum link_request request; /* REQUEST */
+    struct link_token token;   /* REQUEST */
+    struct slice body;         /* CLOSE: the reason; CLEAR: the key; REQUEST; SESSION_NEWS */
+    enum session_step step;    /* SESSION_NEWS */
     uint64_t posts; /* JOINED, SESSION_NEWS: how often the link had published here before */
     char texts[];
 };
@@ -124,8 +126,8 @@ enum { LINK_SERVERS_MAX = 64 };
 /* What the link and the bus share. */
 struct link {
     size_t max;       /* bytes of all items; beyond it the oldest messages are dropped */
-    unsigned servers; /* their number, and which are up (bits) */
-    uint64_t up;
+    unsigned servers; /* their number, which are up, and which order messages (bits) */
+    uint64_t up, ordered;
     link_server_fn *server_of;
     bool is_closed;      /* takes no item any more */
     bool knows_machines; /* the list of machines has been read */
@@ -159,6 +161,10 @@ bool link_is_live(const struct link *link, struct slice room);
 void link_set_up(struct link *link, unsigned server, bool is_up);
 /* Is the room's server up? */
 bool link_is_up(const struct link *link, struct slice room);
+/* A server orders the messages of rooms with a memory, or does not: see bus_link_set_ordered(). */
+void link_set_ordered(struct link *link, unsigned server, bool is_ordered);
+/* Does the room's server? */
+bool link_is_ordered(const struct link *link, struct slice room);
 /* Another machine lives from now on, or does not. `id`: the first CONN_ID_NODE_LEN characters of
  * its ids. */
 void link_set_machine(struct link *link, struct slice id, bool lives);

@@ -124,9 +124,10 @@ bool mailbox_lose(struct mailbox *box, struct mail *mail) {
     return mailbox_push(box, mail);
 }
 
-uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room) {
+uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room, uint64_t epoch) {
     for (const struct mail *mail = box->first; mail != NULL; mail = mail->next)
         if (mail->kind == MAIL_PUBLISH && mail->offset != 0 && mail->room.len == room.len &&
+            (mail->epoch == 0 || mail->epoch == epoch) &&
             memcmp(mail->room.bytes, room.bytes, room.len) == 0)
             return mail->offset;
     return 0;

@@ -33,6 +33,7 @@ struct mail {
     conn_id id;
     uint32_t endpoint, codec; /* PUBLISH, LOST_PUBLISH: of the receivers */
     unsigned code;            /* CLOSE; ANSWER: enum link_status; SESSION: a step */
+    uint64_t epoch;           /* PUBLISH: of the offset, if a server has given it; else 0 */
     uint64_t offset; /* PUBLISH: in the room's memory; 0: the room has none; ANSWER: the number of
                         the request */
     enum presence_change change; /* PRESENCE_CHANGED */
@@ -81,8 +82,9 @@ bool mailbox_push(struct mailbox *box, struct mail *mail);
  * the mail. True: the mailbox was empty. */
 bool mailbox_lose(struct mailbox *box, struct mail *mail);
 
-/* The offset of the oldest message for this room in the room's memory; 0: there is none. */
-uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room);
+/* The offset of the oldest message for this room in the room's memory, in this epoch; 0: there is
+ * none. */
+uint64_t mailbox_first_offset(const struct mailbox *box, struct slice room, uint64_t epoch);
 
 /* Takes all mail, oldest first, or NULL; the caller frees each with mail_free(). */
 struct mail *mailbox_take(struct mailbox *box);

@@ -345,7 +345,7 @@ static unsigned fit(struct room_memory *memory, struct kept_room *room, uint64_t
 
 /* Notes what has changed. Returns the room; NULL: it remembers nothing any more, and is freed. */
 static struct kept_room *changed(struct room_memory *memory, struct kept_room *room) {
-    if (is_empty(room)) {
+    if (is_empty(room) && !room->is_numbered) {
         room_free(memory, room);
         return NULL;
     }
@@ -400,6 +400,10 @@ static bool evict(struct room_memory *memory, uint64_t now_ms) {
         adapt(memory, room, now_ms);
         return true;
     }
+    if (is_empty(room)) {
+        room_free(memory, room);
+        return true;
+    }
     const struct kept *history = oldest(room, MEMORY_HISTORY);
     const struct kept *retained = oldest(room, MEMORY_RETAINED);
     bool is_history = retained == NULL || (history != NULL && history->offset <= retained->offset);
@@ -426,24 +430,22 @@ void kept_room_append(struct room_memory *memory, struct kept_room *room, enum m
     count_memory(memory, room, memory_of(kept), 0);
 }
 
-uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *broadcast,
-                         const struct memory_time *now) {
-    struct kept_room *room = kept_room_find(memory, broadcast->room, now->monotonic_ms);
-    const struct room_rule *rule = room != NULL ? room->rule : find_rule(memory, broadcast->room);
-    if (rule == NULL)
-        return 0;
-    if (room == NULL)
-        room = room_new(memory, broadcast->room, rule);
-    uint64_t offset = ++room->offset;
+/* Adds a message to the room's memories of these kinds. */
+static void add(struct room_memory *memory, struct kept_room *room,
+                const struct broadcast *broadcast, const struct memory_position *position,
+                const struct memory_time *now) {
     for (enum memory_kind kind = 0; kind < MEMORY_KINDS; kind++) {
-        if (rule->limits[kind].messages == 0)
+        const struct list *list = &room->kinds[kind].list;
+        if (room->rule->limits[kind].messages == 0 || (position->kinds & 1u << kind) == 0 ||
+            (!list_empty(list) && kept_at(list->prev)->offset >= position->offset))
             continue;
         struct kept *kept = kept_new(broadcast->encodings, broadcast->encoding_count);
         if (kept == NULL) /* no codec could encode it */
             continue;
-        kept->offset = offset;
-        kept->monotonic_ms = now->monotonic_ms;
-        kept->wall_ms = now->wall_ms;
+        kept->offset = position->offset;
+        kept->monotonic_ms =
+            now->monotonic_ms > position->age_ms ? now->monotonic_ms - position->age_ms : 0;
+        kept->wall_ms = position->wall_ms;
         kept->except = broadcast->except;
         kept->endpoint = broadcast->endpoint;
         kept_room_append(memory, room, kind, kept);
@@ -452,7 +454,58 @@ uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *bro
     changed(memory, room);
     while (is_full(memory) && evict(memory, now->monotonic_ms))
         ;
-    return offset;
+}
+
+uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *broadcast,
+                         const struct memory_time *now) {
+    struct kept_room *room = kept_room_find(memory, broadcast->room, now->monotonic_ms);
+    const struct room_rule *rule = room != NULL ? room->rule : find_rule(memory, broadcast->room);
+    if (rule == NULL)
+        return 0;
+    if (room == NULL)
+        room = room_new(memory, broadcast->room, rule);
+    if (room->is_numbered) { /* from here on in an epoch of its own */
+        draw_epoch(memory);
+        room->epoch = memory->next_epoch;
+        draw_epoch(memory);
+        room->is_numbered = false;
+    }
+    const struct memory_position position = {
+        .offset = ++room->offset, .wall_ms = now->wall_ms, .kinds = UINT_MAX};
+    add(memory, room, broadcast, &position, now);
+    return position.offset;
+}
+
+void room_memory_add_numbered(struct room_memory *memory, const struct broadcast *broadcast,
+                              const struct memory_position *position,
+                              const struct memory_time *now) {
+    struct kept_room *room = kept_room_find(memory, broadcast->room, now->monotonic_ms);
+    if (room == NULL || !room->is_numbered || room->epoch != position->epoch) {
+        room_memory_reset(memory, broadcast->room, position->epoch, position->offset - 1, 0, now);
+        room = kept_room_find(memory, broadcast->room, now->monotonic_ms);
+    }
+    if (room == NULL) /* no rule */
+        return;
+    if (position->offset > room->offset)
+        room->offset = position->offset;
+    add(memory, room, broadcast, position, now);
+}
+
+void room_memory_reset(struct room_memory *memory, struct slice name, uint64_t epoch,
+                       uint64_t offset, uint64_t dropped, const struct memory_time *now) {
+    struct kept_room *room = kept_room_find(memory, name, now->monotonic_ms);
+    const struct room_rule *rule = find_rule(memory, name);
+    if (room != NULL)
+        forget_all(memory, room);
+    if (epoch == 0 || rule == NULL)
+        return;
+    room = room_new(memory, name, rule);
+    room->epoch = epoch;
+    room->offset = offset;
+    room->is_numbered = true;
+    room->kinds[MEMORY_HISTORY].dropped = offset;
+    room->kinds[MEMORY_RETAINED].dropped = dropped;
+    changed(memory, room);
 }
 
 void room_memory_clear(struct room_memory *memory, struct slice name, const struct slice *key,

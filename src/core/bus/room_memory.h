@@ -38,6 +38,15 @@ struct memory_time {
     int64_t wall_ms; /* since 1970-01-01 UTC */
 };
 
+/* Where a message is in its room's memory, if a server has numbered it. All zeros: nowhere. */
+struct memory_position {
+    uint64_t epoch, offset; /* offset 0: no server has numbered it */
+    int64_t wall_ms;        /* when it was published, by that server's clock */
+    uint64_t age_ms;        /* since then */
+    unsigned kinds;         /* of memories that take it: bits 1 << enum memory_kind */
+    bool is_local;          /* the server is away: the room numbers it by itself */
+};
+
 struct room_memory {
     /* For reading only: */
     uint32_t rooms;
@@ -75,6 +84,17 @@ bool room_memory_limits(const struct room_memory *memory, struct slice room,
  * not remember. */
 uint64_t room_memory_add(struct room_memory *memory, const struct broadcast *broadcast,
                          const struct memory_time *now);
+
+/* Remembers one that a server has numbered: behind all others of its kinds. The room has no other
+ * epoch afterwards. */
+void room_memory_add_numbered(struct room_memory *memory, const struct broadcast *broadcast,
+                              const struct memory_position *position,
+                              const struct memory_time *now);
+/* Forgets what the room remembers. It goes on in this epoch of a server, behind this offset;
+ * `dropped`: the largest offset of a retained message that is gone. It keeps this position without
+ * a message, too. Epoch 0: it does not go on. */
+void room_memory_reset(struct room_memory *memory, struct slice room, uint64_t epoch,
+                       uint64_t offset, uint64_t dropped, const struct memory_time *now);
 
 /* Which messages a connection is to get. */
 struct replay_request {

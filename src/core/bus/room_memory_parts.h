@@ -38,6 +38,7 @@ struct kept_room {
     const struct room_rule *rule;
     uint32_t rules_number; /* another than the memory's: `rule` is not valid */
     uint64_t epoch, offset;
+    bool is_numbered; /* by a server: it keeps its position without a message, too */
     struct kept_list kinds[MEMORY_KINDS];
     size_t memory;                /* bytes, with its messages */
     struct deadline size, expiry; /* in the heaps of all rooms */

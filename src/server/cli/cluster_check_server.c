@@ -96,6 +96,26 @@ static void measure_publish(struct cluster_report *report, struct cluster_ask *a
 
 /* ---- rights ---- */
 
+/* "XADD" of the beginning of `"XADD", …`; "XINFO STREAM" of a command that has others below it. */
+static void take_name(struct slice text, char name[NAME_BYTES]) {
+    size_t len = 0, words = 1;
+    name[0] = '\0';
+    for (size_t i = 1; i < text.len && len < NAME_BYTES - 1; i++) {
+        char c = text.bytes[i];
+        if (isalpha((unsigned char)c)) {
+            name[len++] = (char)toupper((unsigned char)c);
+            name[len] = '\0';
+            continue;
+        }
+        bool has_more = strcmp(name, "XINFO") == 0 || strcmp(name, "XGROUP") == 0;
+        if (words++ > 1 || !has_more || i + 4 > text.len ||
+            memcmp(text.bytes + i, "\", \"", 4) != 0)
+            return;
+        name[len++] = ' ';
+        i += 3;
+    }
+}
+
 /* "XADD" of each redis.call("XADD", …), and those above; each name once. */
 static unsigned gather_commands(char names[][NAME_BYTES]) {
     unsigned count = 0;
@@ -107,15 +127,11 @@ static unsigned gather_commands(char names[][NAME_BYTES]) {
         for (const char *at; count < NAMES_MAX &&
                              (at = memmem(text.bytes, text.len, call, sizeof call - 1)) != NULL;) {
             slice_skip(&text, (size_t)(at - text.bytes) + sizeof call - 1);
-            char name[NAME_BYTES] = "";
-            size_t len = 0;
+            char name[NAME_BYTES];
             if (text.len == 0 || (text.bytes[0] != '"' && text.bytes[0] != '\''))
                 continue;
-            slice_skip(&text, 1);
-            while (len < text.len && len < NAME_BYTES - 1 &&
-                   isalpha((unsigned char)text.bytes[len]))
-                name[len] = (char)toupper((unsigned char)text.bytes[len]), len++;
-            bool is_new = len > 0;
+            take_name(text, name);
+            bool is_new = name[0] != '\0';
             for (unsigned i = 0; i < count && is_new; i++)
                 is_new = strcmp(names[i], name) != 0;
             if (is_new)
