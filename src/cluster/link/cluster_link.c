@@ -136,7 +136,9 @@ static void take_items(struct cluster_link *link) {
     struct link_item *item = bus_take_items(link->bus, &dropped);
     if (dropped > 0) {
         log_dropped(dropped);
+        uv_mutex_lock(&link->lock);
         link->figures.dropped += dropped;
+        uv_mutex_unlock(&link->lock);
     }
     for (struct link_item *next; item != NULL; item = next) {
         next = item->next;

@@ -285,7 +285,7 @@ enum link_status bus_close_away(struct bus *bus, const char id[CONN_ID_LEN + 1],
 typedef void bus_figure_fn(void *context, const char *name, uint64_t value);
 /* Calls add(context, name, value) for each figure. Any thread. */
 typedef void bus_figures_fn(void *user, bus_figure_fn *add, void *context);
-/* Before the second worker enters. */
+/* Before bus_open_link(). */
 void bus_set_link_figures(struct bus *bus, bus_figures_fn *figures, void *user);
 /* Adds nothing where there is no link. */
 void bus_link_figures(const struct bus *bus, bus_figure_fn *add, void *context);

@@ -55,7 +55,7 @@ void bus_set_link_figures(struct bus *bus, bus_figures_fn *figures, void *user) 
 }
 
 void bus_link_figures(const struct bus *bus, bus_figure_fn *add, void *context) {
-    if (bus->link_figures != NULL)
+    if (atomic_load(&bus->has_link)) /* they were set before the link was opened */
         bus->link_figures(bus->link_figures_user, add, context);
 }
 

@@ -66,7 +66,7 @@ struct bus {
     struct remote_members remote; /* the members of rooms there */
     bool knows_users;             /* of other machines: changes of them are reported */
     struct bus_wake link_wake;    /* of its thread */
-    bus_figures_fn *link_figures; /* NULL: there is no link */
+    bus_figures_fn *link_figures; /* valid once has_link is true */
     void *link_figures_user;
     uint64_t posts;                /* how often bus_link_publish() was called */
     _Atomic uint64_t link_backlog; /* bytes of queues that its thread has made: queue_memory.h */
