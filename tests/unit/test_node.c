@@ -334,6 +334,30 @@ static void test_full_queue_under_way(void **state) {
     mem_free(text);
 }
 
+/* A channel that is still needed keeps no others, however many come behind it. */
+static void test_channels_are_forgotten(void **state) {
+    (void)state;
+    char name[16];
+    fake_end(0);
+    fake_start(0, 1500);
+    fake_up(&machines[0], false);
+    fake_broadcast(0, "first", "confirmed");
+    fake_settle();
+    fake_cut(&machines[0]);
+    for (int i = 0; i < 70000; i++) {
+        snprintf(name, sizeof name, "r%d", i);
+        fake_broadcast(0, name, "-");
+    }
+    unsigned known = 0;
+    for (int i = 0; i < 70000; i++) {
+        snprintf(name, sizeof name, "r%d", i);
+        struct slice channel =
+            node_key(machines[0].node, partitions_of(slice_of(name)), "c", slice_of(name));
+        known += outgoing_sequence(machines[0].node, channel) > 0;
+    }
+    assert_true(known <= 65536);
+}
+
 static void test_refused(void **state) {
     (void)state;
     fake_member(1, LINK_JOINED, "r", NUMBER);
@@ -642,6 +666,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_missed_from_the_beginning, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_queue_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_channels_are_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sync, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lingers, setup, teardown),

@@ -109,8 +109,8 @@ void node_free(struct node *node) {
     direct_free(node);
     missed_free(node);
     ready_free(node);
+    cluster_sessions_free(node); /* it holds rooms */
     rooms_close(node);
-    cluster_sessions_free(node);
     cluster_shared_free(node->shared);
     history_free(node->history);
     online_free(node);

@@ -137,6 +137,20 @@ void outgoing_free(struct outgoing *outgoing) {
 
 /* ---- adding ---- */
 
+/* Makes room for one more. A channel that is in use goes to the end of the list, so that it does
+ * not keep those behind it, and two are looked at, so that their number sinks again. */
+static void forget_old_channels(struct outgoing *outgoing) {
+    for (int i = 0; i < 2 && outgoing->channels.count >= CHANNELS_MAX; i++) {
+        struct channel *oldest = LIST_OWNER(outgoing->channel_list.next, struct channel, link);
+        if (oldest->uses == 0) {
+            forget_channel(outgoing, oldest);
+        } else {
+            list_remove(&oldest->link);
+            list_append(&outgoing->channel_list, &oldest->link);
+        }
+    }
+}
+
 static struct channel *use_channel(struct outgoing *outgoing, struct slice name) {
     struct table_entry *entry = table_find(&outgoing->channels, name);
     struct channel *channel;
@@ -144,11 +158,7 @@ static struct channel *use_channel(struct outgoing *outgoing, struct slice name)
         channel = TABLE_OWNER(entry, struct channel, entry);
         list_remove(&channel->link);
     } else {
-        channel = list_empty(&outgoing->channel_list)
-                      ? NULL
-                      : LIST_OWNER(outgoing->channel_list.next, struct channel, link);
-        if (outgoing->channels.count >= CHANNELS_MAX && channel->uses == 0)
-            forget_channel(outgoing, channel);
+        forget_old_channels(outgoing);
         channel = mem_zalloc(sizeof *channel + name.len);
         memcpy(channel->name, name.bytes, name.len);
         channel->entry.key = (struct slice){channel->name, name.len};
