@@ -174,6 +174,20 @@ static void begin(void) {
     has(2, "");
 }
 
+/* Commands of the session's script, which are not executed. */
+static redis_reply_fn *kept_reply;
+static void *kept_contexts[4096];
+static size_t kept_count;
+
+static void keep_command(void *user, unsigned server, enum redis_script script, struct slice key,
+                         unsigned argc, const struct slice *argv, redis_reply_fn *on_reply,
+                         void *context) {
+    (void)user, (void)server, (void)key, (void)argc, (void)argv;
+    assert_int_equal(script, REDIS_SCRIPT_SESSION);
+    kept_reply = on_reply;
+    kept_contexts[kept_count++] = context;
+}
+
 /* ---- the tests ---- */
 
 static void test_unknown(void **state) {
@@ -274,6 +288,56 @@ static void test_two_ask(void **state) {
     assert_true(has(first, ":rest")); /* the other one asks the new machine */
 }
 
+/* Any client may ask for a session that no machine has: their number has a limit, and the client
+ * behind it gets a new session at once. */
+static void test_many_ask(void **state) {
+    (void)state;
+    char body[64];
+    struct link_item item = {.kind = LINK_REQUEST, .request = LINK_SESSION};
+    machines[1].node->redis.call = keep_command;
+    for (int i = 0; i < 4097; i++) {
+        snprintf(body, sizeof body, "Fnobody-has-this-secret-%d", i);
+        item.body = slice_of(body);
+        item.token.number = (uint64_t)i;
+        node_take(machines[1].node, &item);
+    }
+    fake_expect(1, "#4096=0 ");
+    while (kept_count > 0)
+        kept_reply(kept_contexts[--kept_count], NULL);
+    assert_true(has(1, "#0=0"));
+    snprintf(body, sizeof body, "Fone-more");
+    node_take(machines[1].node, &item); /* there is a place again */
+    fake_expect(1, "");
+    kept_reply(kept_contexts[--kept_count], NULL);
+}
+
+/* Machines end while a session moves: both hold its rooms. */
+static void test_end_on_the_way(void **state) {
+    (void)state;
+    begin();
+    ask(1, 'F', 1);
+    settle();
+    say_rested(0, "lobby");
+    settle();
+    fake_end(0); /* its worker packs the session */
+    fake_start(0, 64 * 1024 * 1024);
+}
+
+static void test_end_before_it_is_taken(void **state) {
+    (void)state;
+    begin();
+    ask(1, 'F', 1);
+    settle();
+    say_rested(0, "lobby");
+    settle();
+    say(0, SESSION_CUT);
+    say_given(0);
+    settle();
+    assert_true(has(1, "#1=0"));
+    fake_end(1); /* its worker has the session, and has not taken it */
+    fake_start(1, 64 * 1024 * 1024);
+}
+
 static void test_silent_machine(void **state) {
     (void)state;
     begin();
@@ -363,6 +427,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_move, setup, teardown),
         cmocka_unit_test_setup_teardown(test_direct, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_ask, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_ask, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_on_the_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_before_it_is_taken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silent_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_off_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_on_the_way, setup, teardown),

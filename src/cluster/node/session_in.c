@@ -67,6 +67,7 @@ static void release(struct fetch *fetch) {
 }
 
 static void destroy(struct fetch *fetch) {
+    fetch->node->sessions->fetch_count--;
     list_remove(&fetch->link);
     buffer_free(&fetch->positions);
     mem_free(fetch);
@@ -266,6 +267,11 @@ void session_in_fetch(struct node *node, const struct link_item *item, struct sl
         list_append(&fetch->waiters, &waiter->link);
         return;
     }
+    if (node->sessions->fetch_count == MAX_FETCHES) {
+        cluster_sessions_answer(node, item->token, none); /* the client gets a new session */
+        return;
+    }
+    node->sessions->fetch_count++;
     fetch = mem_zalloc(sizeof *fetch);
     fetch->node = node;
     fetch->key = key;

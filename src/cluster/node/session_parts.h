@@ -86,6 +86,7 @@ struct cluster_sessions {
     struct list moved_list;
     uint32_t outs;
     struct list fetches; /* session_in.c */
+    uint32_t fetch_count;
 };
 
 struct own_session *cluster_sessions_find(struct node *node, const struct session_key *key);
