@@ -108,6 +108,20 @@ void history_free(struct history *history) {
 
 /* ---- the queue ---- */
 
+/* Makes room for one more, as outgoing.c does for channels. */
+static void forget_old_rooms(struct history *history) {
+    for (int i = 0; i < 2 && history->published.count >= PUBLISHED_MAX; i++) {
+        struct published_room *oldest =
+            LIST_OWNER(history->published_list.next, struct published_room, link);
+        if (oldest->entries == 0) {
+            forget_room(history, oldest);
+        } else {
+            list_remove(&oldest->link);
+            list_append(&history->published_list, &oldest->link);
+        }
+    }
+}
+
 static struct published_room *use_room(struct history *history, struct slice name) {
     struct table_entry *found = table_find(&history->published, name);
     struct published_room *room;
@@ -115,11 +129,7 @@ static struct published_room *use_room(struct history *history, struct slice nam
         room = TABLE_OWNER(found, struct published_room, entry);
         list_remove(&room->link);
     } else {
-        if (history->published.count >= PUBLISHED_MAX) {
-            room = LIST_OWNER(history->published_list.next, struct published_room, link);
-            if (room->entries == 0)
-                forget_room(history, room);
-        }
+        forget_old_rooms(history);
         room = mem_zalloc(sizeof *room + name.len);
         memcpy(room->name, name.bytes, name.len);
         room->entry.key = (struct slice){room->name, name.len};
