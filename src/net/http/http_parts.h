@@ -77,15 +77,15 @@ struct http {
     char *out; /* to be written: "100 Continue" or a response; then `file` */
     size_t out_len, out_sent;
     struct static_file file;
-    size_t held;             /* bytes of `out` that count in admission.responses */
-    uint64_t sent;           /* bytes of all responses that the socket has taken */
-    uint64_t check_ms;       /* the last check of the client's reading: when, … */
-    uint64_t check_taken;    /* … and how many bytes it had taken */
-    uint64_t began_ns;       /* when the first byte of the request arrived */
-    const char *reason;      /* of it, for the counts; borrowed; NULL: the name of its status */
-    const char *why;         /* of a refusal that is not answered yet; borrowed */
-    uint8_t passes;          /* from worker to worker */
-    bool is_held;            /* http_hold() */
+    size_t held;          /* bytes of `out` that count in admission.responses */
+    uint64_t sent;        /* bytes of all responses that the socket has taken */
+    uint64_t check_ms;    /* the last check of the client's reading: when, … */
+    uint64_t check_taken; /* … and how many bytes it had taken */
+    uint64_t began_ns;    /* when the first byte of the request arrived */
+    const char *reason;   /* of it, for the counts; borrowed; NULL: the name of its status */
+    const char *why;      /* of a refusal that is not answered yet; borrowed */
+    uint8_t passes;       /* from worker to worker */
+    bool is_held;         /* http_hold() */
     bool was_held;
     bool over_unix;          /* the socket is a Unix socket, which has no TLS */
     bool needs_proxy_header; /* the PROXY header of a trusted proxy has not arrived */

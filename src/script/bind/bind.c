@@ -52,14 +52,17 @@ static void push_constants(lua_State *L, const struct constant *constant) {
 }
 
 static const luaL_Reg *const tables[] = {
-    bind_children_functions,         bind_conn_functions,          bind_cosocket_functions,
-    bind_cosocket_options_functions, bind_cosocket_pool_functions, bind_cosocket_receive_functions,
-    bind_cosocket_tls_functions,     bind_endpoint_functions,      bind_files_functions,
-    bind_http_client_functions,      bind_memory_functions,        bind_pool_functions,
-    bind_process_functions,          bind_room_functions,          bind_server_functions,
-    bind_sessions_functions,
-    bind_shared_functions,           bind_state_functions,         bind_task_functions,
-    bind_timers_functions,           bind_upstream_functions,      bind_cluster_functions,
+    bind_children_functions,      bind_conn_functions,
+    bind_cosocket_functions,      bind_cosocket_options_functions,
+    bind_cosocket_pool_functions, bind_cosocket_receive_functions,
+    bind_cosocket_tls_functions,  bind_endpoint_functions,
+    bind_files_functions,         bind_http_client_functions,
+    bind_memory_functions,        bind_pool_functions,
+    bind_process_functions,       bind_room_functions,
+    bind_server_functions,        bind_sessions_functions,
+    bind_shared_functions,        bind_state_functions,
+    bind_task_functions,          bind_timers_functions,
+    bind_upstream_functions,      bind_cluster_functions,
 };
 
 static int open_core(lua_State *L) {
