@@ -51,7 +51,8 @@ describe("a cluster in a fault", function()
   local function receive(to, from, last)
     local got = {}
     repeat
-      local text = assert(peers[to]:receive())
+      local text, why = peers[to]:receive()
+      assert(text, ("client %d: %s from server %d: %s"):format(to, got[#got], from, why))
       local sender, number = text:match("^(%d):(%d+)$")
       if sender == tostring(from) then got[#got + 1] = tonumber(number) end
     until got[#got] == last

@@ -202,7 +202,8 @@ static void fail_closed(struct redis_connection *connection) {
 
 /* Is it silent although it has something to answer? */
 static bool is_silent(const struct redis_connection *connection) {
-    return connection->now_ms - connection->received_ms >= timeout_of(connection) &&
+    /* A command of this turn may have begun the wait after `now_ms`. */
+    return connection->now_ms >= connection->received_ms + timeout_of(connection) &&
            (redis_pipeline_waits(&connection->pipeline) || connection->pipeline.bytes.len > 0);
 }
 
