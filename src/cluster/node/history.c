@@ -203,7 +203,7 @@ void history_publish(struct node *node, const struct link_item *item) {
     entry->number = number;
     entry->kind = kind_of(item);
     memcpy(entry->limits, item->limits, sizeof entry->limits);
-    while (history->bytes + node->figures.queue_bytes + cost_of(entry) > node->backlog_max &&
+    while (history->bytes + outgoing_bytes(node) + cost_of(entry) > node->backlog_max &&
            drop_oldest(lane))
         ;
     entry->room = use_room(history, item->room);

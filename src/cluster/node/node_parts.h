@@ -202,6 +202,8 @@ void outgoing_turn(struct node *node);
 void outgoing_since(const struct node *node, uint64_t ms, struct sink *out, size_t max_bytes);
 /* The sequence of the last message in a channel; 0: none is known. */
 uint64_t outgoing_sequence(const struct node *node, struct slice channel);
+/* The bytes that wait here. */
+size_t outgoing_bytes(const struct node *node);
 void outgoing_figures(const struct node *node, struct node_figures *out);
 /* Has everything been published? */
 bool outgoing_is_empty(const struct node *node);

@@ -357,6 +357,10 @@ void outgoing_since(const struct node *node, uint64_t ms, struct sink *out, size
     }
 }
 
+size_t outgoing_bytes(const struct node *node) {
+    return node->outgoing->bytes;
+}
+
 void outgoing_figures(const struct node *node, struct node_figures *out) {
     out->queue_bytes = node->outgoing->bytes;
     out->queue_messages = 0;
