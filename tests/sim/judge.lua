@@ -66,7 +66,8 @@ end
 function Judge:on_not_recovered(who, room, known)
   self.not_recovered = self.not_recovered + 1
   local now = self.world.now / SECOND
-  if known.at > self.clean_since and not self.model:in_fault(known.at, now) then
+  -- the client has its epoch since it joined
+  if known.since > self.clean_since and not self.model:in_fault(known.since, now) then
     who:fault("%s is not recovered without a fault: it knew (%d, %d)", room, known.epoch,
       known.offset)
   end
@@ -111,9 +112,9 @@ function Judge:close_connection(connection, is_crash)
     for room, member in pairs(connection.rooms) do
       if member.listener then
         member.listener.to = self.world.now / SECOND
-        if member.position then
+        if member.position and each:orders_room(room) then
           known[room] = { listener = member.listener, epoch = member.position.epoch,
-            offset = member.position.offset, at = self.world.now / SECOND }
+            offset = member.position.offset, since = member.position.since }
         end
       end
     end

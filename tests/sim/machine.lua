@@ -255,6 +255,9 @@ local function is_ordered(self, room)
   return self.orders[self.judge:server_of(room)]
 end
 
+--- The same, for others.
+function Machine:orders_room(room) return is_ordered(self, room) end
+
 -- What room_memory_replay() says: has who knows (epoch, offset) got everything?
 local function recovers(self, room, known)
   local memory = self.memories[room]
@@ -271,7 +274,8 @@ local function enter(self, connection, room, member, known, is_live)
   local model = self.judge.model
   local memory = self.memories[room]
   if machine.is_history(room) and memory then
-    member.position = { epoch = memory.epoch, offset = memory.offset }
+    member.position =
+      { epoch = memory.epoch, offset = memory.offset, since = self.world.now / 1e6 }
   end
   if known and recovers(self, room, known) then
     self.judge.recovered = self.judge.recovered + 1
@@ -324,9 +328,10 @@ function Machine:leave(connection, room)
   member.listener.to = self.world.now / 1e6
   self.node:take({ kind = "left", room = room, id = connection.id })
   self:turn()
-  if not member.position then return end
+  -- Who leaves a machine that goes on alone has counted messages that the others do not have yet.
+  if not member.position or not is_ordered(self, room) then return end
   return { listener = member.listener, epoch = member.position.epoch,
-    offset = member.position.offset, at = self.world.now / 1e6 }
+    offset = member.position.offset, since = member.position.since }
 end
 
 --- Ends. Returns what it knows of rooms.

@@ -421,8 +421,8 @@ static void limits_field(lua_State *lua, const char *name, struct memory_limits 
 }
 
 static int take(lua_State *lua) {
-    static const char *const kinds[] = {"publish", "send",  "close",   "joined", "left",
-                                        "changed", "watch", "request", NULL};
+    static const char *const kinds[] = {"publish", "send",  "close", "joined",  "left", "changed",
+                                        "watch",   "clear", "rules", "request", NULL};
     static const char *const requests[] = {"sync", "shared", "session", NULL};
     struct sim_node *sim = check(lua);
     luaL_checktype(lua, 2, LUA_TTABLE);

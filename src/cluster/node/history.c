@@ -36,6 +36,7 @@ struct published_room {
     struct list link;         /* the one that was not used for longest is the first */
     uint32_t entries;         /* in a queue */
     uint64_t epoch;           /* 0: unknown */
+    uint64_t local_number;    /* the room has a new epoch since this number of its lane */
     uint64_t renewed_ms;      /* when this machine has set its time of expiry; 0: never */
     size_t average;           /* bytes of a message */
     char name[];
@@ -297,6 +298,13 @@ static unsigned call_size(const struct history_lane *lane) {
     return count;
 }
 
+/* Clients of this machine have the message under a number of its own, and may come to another
+ * machine with it: must the room begin a new epoch? */
+static bool has_other_number(const struct history_lane *lane, const struct history_entry *entry) {
+    return entry->kind == BODY_BROADCAST && entry->number <= lane->local_number &&
+           entry->room->local_number < entry->number;
+}
+
 static void on_published(void *context, const struct redisReply *reply);
 
 /* Makes the call of the first messages; one that was not answered is the same as before. */
@@ -323,7 +331,10 @@ static void call(struct history_lane *lane) {
     struct history_entry *entry = NULL;
     for (unsigned i = 0; i < lane->under_way; i++, link = link->next) {
         entry = LIST_OWNER(link, struct history_entry, link);
-        buffer_printf(texts, "%" PRIu64, entry->room->epoch);
+        if (has_other_number(lane, entry))
+            buffer_printf(texts, "-1");
+        else
+            buffer_printf(texts, "%" PRIu64, entry->room->epoch);
         ends[i][0] = texts->len;
         buffer_printf(texts, "%" PRIu64, entries_of(entry));
         ends[i][1] = texts->len;
@@ -345,6 +356,7 @@ static void call(struct history_lane *lane) {
         *arg++ = entry->body;
     }
     lane->is_calling = true;
+    lane->call_local = lane->local_number;
     node->redis.call(node->redis.user, lane->server, REDIS_SCRIPT_PUBLISH,
                      node_key(node, lane->partition, "floor", (struct slice){NULL, 0}),
                      (unsigned)(arg - argv), argv, on_published, lane);
@@ -379,6 +391,7 @@ static void take_result(struct history_lane *lane, const struct redisReply *repl
         }
         if (room->epoch != epoch)
             room->renewed_ms = 0;
+        room->local_number = lane->call_local;
         room->epoch = epoch;
         if (epoch > server->greatest)
             server->greatest = epoch;

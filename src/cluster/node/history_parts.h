@@ -17,7 +17,8 @@ struct history_lane {
     unsigned under_way;    /* the first so many of the queue are one call, … */
     bool is_calling;       /* … which has no answer yet; else it is to be called again */
     uint64_t numbers;      /* of this machine's messages in the partition, the last one */
-    uint64_t local_number; /* up to this one they have been delivered here */
+    uint64_t local_number; /* up to this one they have been delivered here … */
+    uint64_t call_local;   /* … when the call was made */
     struct list rooms;     /* struct room_history with a memory */
 };
 

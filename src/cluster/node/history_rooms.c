@@ -279,6 +279,16 @@ static void take_next(struct room_history *history, const struct message_parts *
 
 static void read_room(struct room_history *history);
 
+/* Reads what is missing. Another epoch fills the memory anew: joins wait until it is complete. */
+static void read_missing(struct room_history *history, uint64_t epoch) {
+    if (epoch == history->epoch || history->room->state != ROOM_LIVE) {
+        read_room(history);
+        return;
+    }
+    history->is_live = false;
+    rooms_read_again(history->room);
+}
+
 static void hold(struct room_history *history, struct slice body) {
     if (history->held_bytes + body.len > HELD_MAX_BYTES) {
         history->reads_again = true;
@@ -333,7 +343,7 @@ static void take_held(struct room_history *history) {
         struct message_parts parts;
         parse_message((struct slice){held->bytes, held->len}, &parts);
         if (!take_message(history, &parts)) {
-            read_room(history);
+            read_missing(history, parts.epoch);
             return;
         }
         history->held_bytes -= held->len;
@@ -353,7 +363,7 @@ void history_message(struct cluster_room *room, struct slice body) {
         hold(history, body);
     } else if (!take_message(history, &parts)) {
         hold(history, body);
-        read_room(history);
+        read_missing(history, parts.epoch);
     }
 }
 
@@ -610,7 +620,7 @@ static void on_tops(void *context, const struct redisReply *reply) {
             room->history->has_memory) {
             parse_id(text_of(reply->element[i]), &epoch, &offset);
             if (epoch != room->history->epoch || offset > room->history->offset)
-                read_room(room->history);
+                read_missing(room->history, epoch);
         }
         mem_free((char *)comparison->names[i].bytes);
     }

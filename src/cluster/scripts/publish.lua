@@ -10,7 +10,8 @@
 -- ARGV[2]  the machine's id
 -- ARGV[3]  the number of the last message: a call whose number is not above that of the machine's
 --          last call has been executed before
--- then of each message: its room; the epoch that the machine knows, 0: none; the number of entries
+-- then of each message: its room; the epoch that the machine knows, 0: none, -1: the room is to
+-- begin a new one, because clients have the message under another number; the number of entries
 -- that the stream keeps; no bytes, or "RENEW TTL KEYS KEYTTL KEY" (RENEW 1: sets the times of
 -- expiry, in ms, 0: never; KEYS: messages to retain, 0: none), or "clear", or "clear KEY"; its
 -- body.
@@ -30,7 +31,7 @@ local floor = tonumber(string.match(redis.call("GET", KEYS[1]) or "0", "^%d+"))
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format("%.0f ", now)
-local result = {}
+local result, begun = {}, {}
 
 local function id_of(epoch, offset)
   return string.format("%.0f-%.0f", epoch, offset)
@@ -55,6 +56,8 @@ local function next_id(stream, known)
   local epoch, offset = position(stream)
   if not epoch then
     return id_of(math.max(now, floor, known + 1), 1)
+  elseif known < 0 then
+    return id_of(math.max(now, floor, epoch + 1), offset + 1)
   elseif epoch < floor then
     return id_of(math.max(floor, epoch + 1), offset + 1)
   end
@@ -130,8 +133,10 @@ local function is_refusal(text)
   return word == "OOM" or word == "MISCONF" or word == "READONLY" or word == "NOREPLICAS"
 end
 
-for i = 4, #ARGV, ARGUMENTS do
-  local room, known, most, rule, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+local arguments, call, try_call, sub = ARGV, redis.call, redis.pcall, string.sub
+for i = 4, #arguments, ARGUMENTS do
+  local room, known, most, rule, body = arguments[i], arguments[i + 1], arguments[i + 2],
+    arguments[i + 3], arguments[i + 4]
   local entry, id = stamp .. body, nil
   if rule ~= "" and string.sub(rule, 1, 5) == "clear" then
     id = clear(room, rule, tonumber(known))
@@ -139,10 +144,13 @@ for i = 4, #ARGV, ARGUMENTS do
     result[#result + 1] = string.match(id, "^%d+")
   else
     local stream = streams .. room
+    if known == "-1" and begun[room] then
+      known = begun[room]
+    end
     local epoch = tonumber(known)
     if epoch > 0 and epoch >= floor then
-      id = redis.pcall("XADD", stream, "NOMKSTREAM", "MAXLEN", "~", most, known .. "-*", "d", entry)
-      if type(id) == "string" and string.sub(id, -2) == "-0" then -- it has a former epoch
+      id = try_call("XADD", stream, "NOMKSTREAM", "MAXLEN", "~", most, known .. "-*", "d", entry)
+      if type(id) == "string" and sub(id, -2) == "-0" then -- it has a former epoch
         redis.call("XDEL", stream, id)
         id = nil
       end
@@ -152,6 +160,7 @@ for i = 4, #ARGV, ARGUMENTS do
       if type(id) == "string" then
         result[#result + 1] = (i - 4) / ARGUMENTS
         result[#result + 1] = string.match(id, "^%d+")
+        begun[room] = result[#result]
         if string.sub(rule, 1, 1) == "0" then -- a new stream has no time of expiry
           rule = "1" .. string.sub(rule, 2)
         end
@@ -170,7 +179,7 @@ for i = 4, #ARGV, ARGUMENTS do
     end
   end
   if id then
-    redis.call("SPUBLISH", channels .. room, head .. id .. " " .. entry)
+    call("SPUBLISH", channels .. room, head .. id .. " " .. entry)
   end
 end
 redis.call("SET", machine_key, ARGV[3], "EX", 86400)
