@@ -178,8 +178,14 @@ function Judge:any_node()
   return up[math.random(#up)] or self.nodes[1]
 end
 
--- A session stays on its machine half of the time.
+-- A session stays on its machine half of the time. One that has begun on a node that could not ask
+-- the others stays there until they can tell each other: docs/sessions.md.
 function Judge:choose_node(who)
+  local new_at, node = who.began_anew_at, self.nodes[who.last_node]
+  if new_at and node and node.is_up and self.model:in_fault(new_at, new_at)
+    and self.model:in_fault(loop.now(), math.huge) then
+    return node
+  end
   if who.kind.session and who.node and math.random(2) == 1 and self.nodes[who.node].is_up then
     return self.nodes[who.node]
   end
@@ -218,6 +224,7 @@ end
 
 function Judge:on_lost_session(who, at)
   self.sessions_lost = self.sessions_lost + 1
+  who.began_anew_at = loop.now()
   local nodes = { [who.node] = true, [who.last_node or who.node] = true }
   if not self.model:in_fault(at - 1, loop.now(), nodes) then
     who:fault("the session was lost without a fault; it was on node %d, away for %.2f s",

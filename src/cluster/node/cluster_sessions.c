@@ -2,9 +2,10 @@
  *
  * Redis has a key for each session, which says its machine: "PREFIX:{PARTITION}:s:KEY". It is set
  * when the session begins or comes here, and taken away when it ends. It lasts a day and is set
- * anew before that is over, and in another life of Redis. A machine that finds none has it for ten
- * seconds, so that a session is known before its client has the answer. session_out.c and
- * session_in.c move sessions. */
+ * anew before that is over, and when Redis was away: so a machine that was cut off learns of its
+ * sessions whose clients have begun others. A machine that finds none has it for ten seconds, so
+ * that a session is known before its client has the answer. session_out.c and session_in.c move
+ * sessions. */
 #include "cluster/node/session_parts.h"
 
 #include "base/mem.h"
@@ -165,8 +166,8 @@ static void register_some(struct node *node) {
 
 void cluster_sessions_up(struct node *node, unsigned server) {
     struct cluster_sessions *sessions = node->sessions;
-    if (!node->servers[server].facts.same_run)
-        list_move(&sessions->unregistered, &sessions->registered);
+    (void)server;
+    list_move(&sessions->unregistered, &sessions->registered);
     register_some(node);
 }
 

@@ -110,6 +110,12 @@ void hub_session_go_on(struct hub *hub, struct conn *conn) {
     }
 }
 
+/* May its client still count the messages of an earlier session? The other machine could not tell:
+ * the bytes do not say it. */
+static bool is_doubtful(const struct session *session) {
+    return session->received > 0 && session->arrived == 0 && !session->is_acknowledged;
+}
+
 void hub_session_take_step(struct hub *hub, conn_id id, enum session_step step) {
     struct conn *conn = hub_find(hub, id);
     struct session *session = conn == NULL ? NULL : conn->session;
@@ -118,7 +124,7 @@ void hub_session_take_step(struct hub *hub, conn_id id, enum session_step step) 
     case SESSION_REST:
         if (move != MOVE_NONE)
             break;
-        if (conn != NULL && hub_session_can_wait(hub, conn))
+        if (conn != NULL && hub_session_can_wait(hub, conn) && !is_doubtful(session))
             rest(hub, conn);
         else
             bus_session_news(hub->options.bus, id, SESSION_CANNOT, (struct slice){NULL, 0});
