@@ -295,6 +295,35 @@ describe("rooms with a memory on several machines", function()
       assert.are.equal(run(speaker, code), run(bob, code))
     end)
 
+    it("has lost its last messages, clients that have them hear it", function()
+      begin()
+      local file = group.redis.folder .. "/appendonlydir"
+      local function copy(from, to)
+        assert(os.execute(("rm -rf '%s' && cp -r '%s' '%s'"):format(to, from, to)))
+      end
+      local downs, ups = count_of("down"), count_of("up")
+      local code = ([[return position("%s")]]):format(room)
+      local epoch = run(speaker, code):match("^%S+")
+      copy(file, file .. ".before")
+      say(speaker, room, 4, 5)
+      assert.are.equal("m4 m5", receive(ada, 2))
+      assert.are.equal("m4 m5", receive(bob, 2))
+      group.redis:kill()
+      wait_for_state("down", downs + 1)
+      copy(file .. ".before", file)
+      group.redis:start()
+      wait_for_state("up", ups + 1)
+      say(speaker, room, 6)
+      assert.are.equal("m6", ada:receive())
+      assert.are.equal("m6", bob:receive())
+      for _, after in ipairs { 3, 5 } do
+        local at = join(connect(2), room, ('{ after = %d, epoch = "%s" }'):format(after, epoch),
+          "m1 m2 m3 m6")
+        assert.is_truthy(at:match(" 4 false 4$"))
+      end
+      assert.are.equal(run(speaker, code), run(bob, code))
+    end)
+
     it("does not answer for a moment, messages wait", function()
       begin()
       group.redis:pause()

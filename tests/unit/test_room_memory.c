@@ -386,6 +386,83 @@ static void test_saved_once(void **state) {
     buffer_free(&bytes);
 }
 
+/* ---- numbered by a server ---- */
+
+/* Adds what a server has numbered, so many ms ago. */
+static void add_numbered(const char *room, uint64_t epoch, uint64_t offset, const char *text,
+                         uint64_t age_ms) {
+    struct message *message = message_new(OPCODE_TEXT, text, strlen(text));
+    struct encoding encoding = {CODEC_TEXT, message};
+    struct broadcast broadcast = {.room = slice_of(room),
+                                  .endpoint = ANY_ENDPOINT,
+                                  .encodings = &encoding,
+                                  .encoding_count = 1};
+    struct memory_position position = {.epoch = epoch,
+                                       .offset = offset,
+                                       .wall_ms = 5,
+                                       .age_ms = age_ms,
+                                       .kinds = 1u << MEMORY_HISTORY | 1u << MEMORY_RETAINED};
+    room_memory_add_numbered(&memory, &broadcast, &position, &now);
+    message_unref(message);
+}
+
+static void expect_position(const char *room, uint64_t epoch, uint64_t offset) {
+    uint64_t found_epoch, found_offset;
+    assert_true(room_memory_position(&memory, slice_of(room), &now, &found_epoch, &found_offset));
+    assert_int_equal(found_epoch, epoch);
+    assert_int_equal(found_offset, offset);
+}
+
+static void test_numbered(void **state) {
+    room_memory_reset(&memory, slice_of("chat:a"), 70, 40, 0, &now);
+    expect_position("chat:a", 70, 40);
+    add_numbered("chat:a", 70, 41, "1", 0);
+    add_numbered("chat:a", 70, 42, "2", 0);
+    add_numbered("chat:a", 70, 42, "again", 0);
+    expect_position("chat:a", 70, 42);
+    expect_replay("chat:a", AFTER(40), "1 2 @42 recovered");
+    expect_replay("chat:a", AFTER(39), "1 2 @42");
+    /* the position stays when nothing is left */
+    pass(1000);
+    expect_replay("chat:a", HISTORY(9), "@42");
+    expect_position("chat:a", 70, 42);
+    add_numbered("chat:a", 70, 43, "3", 900);
+    pass(100);
+    expect_replay("chat:a", HISTORY(9), "@43");
+    room_memory_reset(&memory, slice_of("chat:a"), 0, 0, 0, &now);
+    assert_int_equal(memory.rooms, 0);
+    room_memory_reset(&memory, slice_of("other"), 70, 0, 0, &now);
+    add_numbered("other", 70, 1, "x", 0);
+    assert_int_equal(memory.rooms, 0);
+}
+
+static void test_own_numbers(void **state) {
+    room_memory_reset(&memory, slice_of("chat:a"), 70, 4, 0, &now);
+    add_numbered("chat:a", 70, 5, "5", 0);
+    assert_int_equal(add("chat:a", "6"), 6);
+    assert_true(epoch_of("chat:a") != 70);
+    uint64_t own = epoch_of("chat:a");
+    assert_int_equal(add("chat:a", "7"), 7);
+    assert_int_equal(epoch_of("chat:a"), own);
+    expect_replay("chat:a", AFTER(5), "6 7 @7 recovered");
+    /* the server again */
+    add_numbered("chat:a", 71, 9, "9", 0);
+    expect_position("chat:a", 71, 9);
+    expect_replay("chat:a", HISTORY(9), "9 @9");
+    assert_true(room_memory_sweep(&memory, &now, 100));
+    room_memory_clear(&memory, slice_of("chat:a"), NULL, &now);
+    assert_int_equal(memory.rooms, 0);
+}
+
+static void test_numbered_ceiling(void **state) {
+    room_memory_reset(&memory, slice_of("chat:a"), 70, 0, 0, &now);
+    add_numbered("chat:a", 70, 1, "1", 0);
+    room_memory_set(&memory, rules, 4, 1);
+    while (!room_memory_sweep(&memory, &now, 1))
+        ;
+    assert_int_equal(memory.rooms, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
@@ -399,6 +476,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_sweep_of_one_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saved_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_numbered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_own_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_numbered_ceiling, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
