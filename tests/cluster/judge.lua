@@ -181,10 +181,10 @@ end
 -- A session stays on its machine half of the time. One that has begun on a node that could not ask
 -- the others stays there until they can tell each other: docs/sessions.md.
 function Judge:choose_node(who)
-  local new_at, node = who.began_anew_at, self.nodes[who.last_node]
-  if new_at and node and node.is_up and self.model:in_fault(new_at, new_at)
+  local new_at, last = who.began_anew_at, self.nodes[who.last_node]
+  if new_at and last and last.is_up and self.model:in_fault(new_at, new_at)
     and self.model:in_fault(loop.now(), math.huge) then
-    return node
+    return last
   end
   if who.kind.session and who.node and math.random(2) == 1 and self.nodes[who.node].is_up then
     return self.nodes[who.node]

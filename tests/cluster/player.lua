@@ -41,7 +41,7 @@ function player.new(judge, number)
   local self = setmetatable({
     judge = judge, model = judge.model, number = number, tag = "p" .. number, kind = kind,
     user = "u" .. number // 2, life = 0, commands = {}, command = 0, waiting = 0, listeners = {},
-    rooms = {}, known = {}, joining = {}, act_at = 0, back_at = 0,
+    rooms = {}, known = {}, joining = {}, via = {}, act_at = 0, back_at = 0,
   }, Player)
   local options = {
     path = ("%s?user=%s"):format(kind.path, self.user), json = kind.json,
@@ -85,7 +85,7 @@ end
 local function listen(self, channel)
   self.listeners[channel] = self.model:listen({
     tag = self.tag, id = self.id, channel = channel, from = loop.now(),
-    node = self.node,
+    node = self.node, via = channel:find("^@to:") and self.via or {},
   })
 end
 
@@ -114,7 +114,7 @@ function Player:on_session(resumed, known)
       self.judge:on_lost_session(self, self.lost_at or loop.now())
     end
     lose_all(self, self.lost_at or loop.now())
-    self.life, self.seqs = self.life + 1, {}
+    self.life, self.seqs, self.via = self.life + 1, {}, { [self.node] = true }
     self.sender = self.tag .. "." .. self.life
   elseif self.kind.session then
     self.judge.resumed = self.judge.resumed + 1
@@ -363,6 +363,7 @@ local function connect(self, now)
     return
   end
   self.node, self.line.address = node.number, node.address
+  self.via[node.number] = true -- its session may go there, and the answer be lost
   self.connecting_since = now
   if not self.line:connect() then self.back_at = now + 0.1 + random() * 0.2 end
 end
