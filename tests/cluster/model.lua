@@ -26,7 +26,7 @@ local model = {}
 ---@field to number? until then
 ---@field node integer on which it is
 ---@field nodes table<integer, true> on which it was since the last judgement
----@field via table<integer, true> what is sent to its connection may go through these
+---@field via table<integer, true>|nil what is sent to its connection may go through these
 ---@field last table<string, integer> sender -> number of the last message
 ---@field list cluster.message[] since the last judgement
 
@@ -175,7 +175,7 @@ local function required(self, listener, message)
   end
   local nodes = { [message.node] = true }
   for node in pairs(listener.nodes) do nodes[node] = true end
-  for node in pairs(listener.via) do nodes[node] = true end
+  for node in pairs(listener.via or {}) do nodes[node] = true end
   return true, died ~= nil or self:in_fault(message.sent, acked, nodes, "loses") ~= nil
 end
 
