@@ -28,6 +28,7 @@ struct sim_node {
     struct redis_events events;
     struct pending *pending; /* by their numbers */
     size_t capacity, first_free;
+    uint64_t up; /* a bit for each server */
     char id[CONN_ID_NODE_LEN + 1];
 };
 
@@ -387,13 +388,18 @@ static int up(lua_State *lua) {
     memcpy(facts.version, "7.0.15", 7);
     facts.same_run = boolean_field(lua, 3, "same_run");
     facts.time_ms = integer_field(lua, 3, "time_ms", 0);
-    sim->events.up(sim->events.user, (unsigned)luaL_checkinteger(lua, 2), &facts);
+    unsigned server = (unsigned)luaL_checkinteger(lua, 2);
+    luaL_argcheck(lua, server < 64, 2, "so many servers are not expected");
+    sim->up |= (uint64_t)1 << server;
+    sim->events.up(sim->events.user, server, &facts);
     return 0;
 }
 
 static int down(lua_State *lua) {
     struct sim_node *sim = check(lua);
-    sim->events.down(sim->events.user, (unsigned)luaL_checkinteger(lua, 2), "the test has cut it");
+    unsigned server = (unsigned)luaL_checkinteger(lua, 2);
+    sim->up &= ~((uint64_t)1 << server % 64);
+    sim->events.down(sim->events.user, server, "the test has cut it");
     return 0;
 }
 
@@ -513,6 +519,9 @@ static int free_node(lua_State *lua) {
     struct sim_node *sim = luaL_checkudata(lua, 1, NODE_TYPE);
     if (!sim->node)
         return 0;
+    for (unsigned server = 0; server < 64; server++)
+        if (sim->up >> server & 1)
+            sim->events.down(sim->events.user, server, "the machine ends");
     for (size_t i = 0; i < sim->capacity; i++)
         if (sim->pending[i].is_used)
             answer_pending(sim, i, NULL);
