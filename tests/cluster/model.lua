@@ -299,9 +299,12 @@ function Model:judge(now)
   for message, listener in pairs(lost) do
     count, message.lost_at = count + 1, listener
     -- A machine knows of a hole only where it has heard the other one before, and can ask it.
+    local first_via = next(listener.via)
+    local is_passed_on = first_via and next(listener.via, first_via) -- lost on a third machine
     local window = self:in_fault(message.sent, message.acked, nil, "loses")
     local since = listener.heard_from
-    if window and not is_history(message.channel) and since < window.from - MARGIN_SECONDS
+    if window and not is_passed_on and not is_history(message.channel)
+      and since < window.from - MARGIN_SECONDS
       and (listener.first_of[message.node] or math.huge) < message.sent
       and not self:in_fault(since, since, nil, "loses")
       and not self:in_fault(message.sent, math.huge, { [message.node] = true }, "ends") then
