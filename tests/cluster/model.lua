@@ -100,6 +100,7 @@ end
 function Model:listen(listener)
   listener.last, listener.list, listener.nodes = {}, {}, { [listener.node] = true }
   listener.heard_from, listener.first_of = listener.from, {}
+  listener.via = listener.via or {}
   self.listeners[#self.listeners + 1] = listener
   return listener
 end
@@ -175,7 +176,7 @@ local function required(self, listener, message)
   end
   local nodes = { [message.node] = true }
   for node in pairs(listener.nodes) do nodes[node] = true end
-  for node in pairs(listener.via or {}) do nodes[node] = true end
+  for node in pairs(listener.via) do nodes[node] = true end
   return true, died ~= nil or self:in_fault(message.sent, acked, nodes, "loses") ~= nil
 end
 

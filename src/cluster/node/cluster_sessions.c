@@ -15,7 +15,7 @@
 #include <stdio.h>
 
 /* How long a key lasts and after what time it is set anew; how many are set at the same time. */
-enum { KEY_MS = 86400000, RENEW_MS = 28800000, MAX_ASKED = 256 };
+enum { KEY_MS = 86400000, RENEW_MS = 28800000, AGAIN_MS = 1000, MAX_ASKED = 256 };
 
 static const struct slice none = {NULL, 0};
 
@@ -126,6 +126,8 @@ static void on_registered(void *context, const struct redisReply *reply) {
     mem_free(asking);
     if (is_done)
         register_some(node);
+    else
+        node_set_timer(node, &node->sessions->timer, node->now_ms + AGAIN_MS, on_timer);
 }
 
 /* False: its server is down. */
@@ -143,16 +145,15 @@ static bool register_one(struct node *node, struct own_session *own) {
     return true;
 }
 
+/* The session's server is down: others have theirs first. */
+static void move_to_end(struct own_session *own, struct list *list) {
+    list_remove(&own->link);
+    list_append(list, &own->link);
+}
+
 static void register_some(struct node *node) {
     struct cluster_sessions *sessions = node->sessions;
-    struct list *list = &sessions->unregistered;
-    for (struct list *link = list->next, *next; link != list && sessions->asked < MAX_ASKED;
-         link = next) {
-        next = link->next;
-        if (!register_one(node, LIST_OWNER(link, struct own_session, link)))
-            break; /* cluster_sessions_up() goes on */
-    }
-    list = &sessions->registered;
+    struct list *list = &sessions->registered, *waiting = &sessions->unregistered;
     while (!list_empty(list) && sessions->asked < MAX_ASKED) {
         struct own_session *oldest = LIST_OWNER(list->next, struct own_session, link);
         if (oldest->registered_at + RENEW_MS > node->now_ms) {
@@ -160,8 +161,16 @@ static void register_some(struct node *node) {
             break;
         }
         if (!register_one(node, oldest))
-            break;
+            move_to_end(oldest, waiting);
     }
+    for (unsigned i = 0; i < MAX_ASKED && !list_empty(waiting) && sessions->asked < MAX_ASKED;
+         i++) {
+        struct own_session *own = LIST_OWNER(waiting->next, struct own_session, link);
+        if (!register_one(node, own))
+            move_to_end(own, waiting);
+    }
+    if (!list_empty(waiting) && sessions->asked == 0)
+        node_set_timer(node, &sessions->timer, node->now_ms + AGAIN_MS, on_timer);
 }
 
 void cluster_sessions_up(struct node *node, unsigned server) {
