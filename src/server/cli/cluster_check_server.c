@@ -143,13 +143,20 @@ static unsigned gather_commands(char names[][NAME_BYTES]) {
 
 /* Which of the commands may the user not call? */
 static void check_rights(struct cluster_report *report, struct cluster_ask *ask) {
-    /* A command that Redis does not know is a fault as well. */
+    /* A command that Redis does not know is a fault as well. Redis 8 does not know one with a
+     * number of arguments that it does not take, so several numbers are tried. */
     static const char script[] =
         "local denied = {} "
         "for _, name in ipairs(ARGV) do "
         "  local first, second = name:match('^(%a+) ?(%a*)$') "
-        "  if second == '' then second = KEYS[1] end "
-        "  local known, allowed = pcall(redis.acl_check_cmd, first, second, KEYS[1], KEYS[1]) "
+        "  local known, allowed "
+        "  for count = 8, 0, -1 do "
+        "    local words = {first} "
+        "    if second ~= '' then words[2] = second end "
+        "    for _ = 1, count do words[#words + 1] = KEYS[1] end "
+        "    known, allowed = pcall(redis.acl_check_cmd, unpack(words)) "
+        "    if known then break end "
+        "  end "
         "  local right = '+' .. name:lower():gsub(' ', '|') "
         "  if not (known and allowed) then table.insert(denied, right) end "
         "end "
